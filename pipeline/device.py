@@ -1,0 +1,17 @@
+"""Where networks run, and in which precision."""
+
+import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" takes the GPU where there is one; "cpu" and "cuda" are taken at their word."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed in hardware; elsewhere it would be slower than float32, not faster."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
