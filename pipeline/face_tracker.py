@@ -1,0 +1,140 @@
+"""Follow one face through a clip: MediaPipe's detector and mesh, batched, three times over the frames.
+
+1. The detector finds faces, and one person is followed through them.
+2. The mesh runs in those boxes; its landmarks give better boxes, which are smoothed over time.
+3. The mesh runs again, in the smooth boxes.
+
+No frame's crop depends on the frame before, so nothing drifts or oscillates, and a lost face costs only its frames.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+from tqdm import tqdm
+
+from models.face_mesh import FaceDetector, FaceMesh, box_of, crop_faces, to_image
+from pipeline.errors import InputError
+
+BOX_SIGMA = 2.0  # frames, of the Gaussian over the boxes: steady crops make steady landmarks, late ones do not
+SAME_PERSON = 0.75  # of a box's side: how far a face moves at most between two detections
+
+
+class Track(NamedTuple):
+    mesh: np.ndarray  # (N, 478, 3) float32 px; bridged from the frames around where not valid
+    valid: np.ndarray  # (N,) bool: a face was found
+
+
+class FaceTracker:
+    """MediaPipe's face networks on frames.
+
+    Args:
+        mesh_path, detector_path: the two .tflite files, see `pipeline.fetch_face_mesh`.
+
+    Raises:
+        InputError: a file is missing, damaged, or another network.
+    """
+
+    def __init__(self, mesh_path: Path, detector_path: Path, device: torch.device):
+        self.device = device
+        try:
+            self.mesh = FaceMesh(mesh_path).to(self.device)
+            self.detector = FaceDetector(detector_path).to(self.device)
+        except FileNotFoundError as error:
+            raise InputError(f"{error.filename}: no such file; `python -m pipeline.fetch_face_mesh` gets it") from None
+        except (ValueError, NotImplementedError) as error:
+            raise InputError(f"{error}; delete it and run `python -m pipeline.fetch_face_mesh`") from None
+
+    @torch.inference_mode()
+    def detect(self, frames: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Boxes (k, 4) and scores (k,) of the faces in each of the frames (n, H, W, 3) uint8, best first."""
+        faces = self.detector.find(self._images(frames))
+        return [found.boxes.double().numpy() for found in faces], [found.scores.numpy() for found in faces]
+
+    @torch.inference_mode()
+    def landmarks(self, frames: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (n, 478, 3) in px of the frames (n, H, W, 3) uint8, and whether there is a face in the box (n,)."""
+        boxes = torch.as_tensor(boxes, dtype=torch.float32, device=self.device)
+        mesh = self.mesh(crop_faces(self._images(frames), boxes))
+        return to_image(mesh.landmarks, boxes).cpu().numpy(), (mesh.presence >= 0).cpu().numpy()
+
+    def track(self, batches: Callable[[], Iterable[np.ndarray]]) -> Track:
+        """Follow the most prominent face.
+
+        Args:
+            batches: yields all frames from the first at each of three calls, as (n, H, W, 3) uint8 with any n. Only
+                one batch is held at a time.
+        """
+        boxes, found = self._follow(batches())
+        if found.any():
+            mesh, found = self._measure(batches(), _bridge_boxes(boxes, found), "boxes")
+        if not found.any():
+            return Track(np.zeros((len(found), 478, 3), np.float32), found)
+        boxes = _bridge_boxes(box_of(torch.from_numpy(mesh)).double().numpy(), found)
+        smooth = gaussian_filter1d(boxes, BOX_SIGMA, axis=0, mode="nearest")
+        mesh, valid = self._measure(batches(), smooth, "landmarks")
+        return Track(bridge(mesh, valid) if valid.any() else np.zeros_like(mesh), valid)
+
+    def _follow(self, batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (N, 4) of the followed face as the detector sees it, and the frames (N,) where it does."""
+        detections = [boxes for frames in tqdm(batches, "detector", unit="batch") for boxes in self.detect(frames)[0]]
+        boxes, found = np.zeros((len(detections), 4)), np.zeros(len(detections), bool)
+        for i, box in follow(detections).items():
+            boxes[i], found[i] = box, True
+        return boxes, found
+
+    def _measure(self, batches: Iterable[np.ndarray], boxes: np.ndarray, title: str) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (N, 478, 3) px of all frames in the given boxes (N, 4), and the frames (N,) with a face there."""
+        mesh, found = np.zeros((len(boxes), 478, 3), np.float32), np.zeros(len(boxes), bool)
+        start = 0
+        for frames in tqdm(batches, title, unit="batch"):
+            here = slice(start, start + len(frames))
+            mesh[here], found[here] = self.landmarks(frames, boxes[here])
+            start = here.stop
+        return mesh, found
+
+    def _images(self, frames: np.ndarray) -> torch.Tensor:
+        """(n, H, W, 3) uint8 -> (n, 3, H, W) in [0, 1] on the device."""
+        images = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device).permute(0, 3, 1, 2)
+        return images.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
+
+
+def follow(detections: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+    """One person through detections of boxes (k, 4): their box (4,) by the number of each detection they are in.
+
+    A box continues the nearest person so far, within `SAME_PERSON`, or begins a new one. The person with the most
+    detections, counted by size, is followed; where they are missing nobody else takes their place.
+    """
+    people: list[dict[int, np.ndarray]] = []
+    for i, boxes in enumerate(detections):
+        free = list(people)
+        for box in boxes:
+            apart = [
+                np.hypot(*(box - last)[:2]) / last[2] for last in (next(reversed(person.values())) for person in free)
+            ]
+            if apart and min(apart) < SAME_PERSON:
+                free.pop(int(np.argmin(apart)))[i] = box
+            else:
+                people.append({i: box})
+    return max(people, key=lambda person: sum(box[2] for box in person.values()), default={})
+
+
+def bridge(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Values (N, ...) with those not valid (N,) replaced by a line between their neighbours, held at the ends."""
+    frames, known = np.arange(len(values)), np.flatnonzero(valid)
+    after = np.searchsorted(known, frames).clip(max=len(known) - 1)
+    before = np.where(known[after] > frames, (after - 1).clip(min=0), after)
+    first, last = known[before], known[after]
+    weight = ((frames - first) / np.maximum(last - first, 1)).clip(0, 1).astype(values.dtype)
+    weight = weight.reshape(-1, *[1] * (values.ndim - 1))
+    return values[first] * (1 - weight) + values[last] * weight
+
+
+def _bridge_boxes(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) with those not found (N,) bridged."""
+    boxes = boxes.copy()
+    boxes[found, 3] = np.unwrap(boxes[found, 3])  # a roll just past pi is near one just past -pi
+    return bridge(boxes, found)
