@@ -1,0 +1,155 @@
+"""Cut one fixed square around the face out of a clip, on a regular clock, with its sound.
+
+The camera does not move, so neither does the crop: the background is kept, and the head's place is learned. The clip is
+decoded twice, once to see times, repeated pictures and faces, once to cut, so that its length never fills the memory.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.cli import run
+from pipeline.clock import settle
+from pipeline.device import pick_device
+from pipeline.errors import InputError
+from pipeline.face_tracker import FaceTracker, follow
+from pipeline.files import sha256
+from pipeline.media import probe, read_frames, read_sound, write_sound
+from pipeline.stores import FramesWriter
+
+SOUND_RATE = 16000  # Hz
+THUMBNAIL = 64  # px: changes are seen on pictures this small, where compression noise is averaged out
+PART = 8  # pixels of the thumbnail that have to change: a moving mouth is enough, a speck is not
+BATCH = 4  # frames of the clip in memory at once
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the first look at a clip of N frames found."""
+
+    times: np.ndarray  # (N,) s
+    changes: np.ndarray  # (N,) change since the frame before in the part of the picture that changes most, grey levels
+    looked: list[int]  # frames in which a face was looked for
+    face: dict[int, np.ndarray]  # those that show the person -> box (4,): centre x and y, side in px, roll
+    width: int
+    height: int
+
+
+def main(
+    *,
+    video: Path,
+    mesh_model: Path,
+    detector_model: Path,
+    out: Path,
+    audio: Path,
+    size: int,
+    margin: float,
+    stride: int,
+    min_found: float,
+    repetition: float,
+    device: str,
+) -> None:
+    """Crop.
+
+    Args:
+        video: the clip.
+        mesh_model, detector_model: weights of the face tracker.
+        out: frame store to write.
+        audio: wav file to write: mono, 16 kHz, as long as the frames; silence where the clip has no sound.
+        size: side of the stored frames, px.
+        margin: side of the crop over the extent of the clip's face boxes; the crop never leaves the picture.
+        stride: a face is looked for in one frame of so many.
+        min_found: smallest part of those frames that must show the face.
+        repetition: a picture that changes less than this part of its neighbours repeats the one before.
+        device: "cpu", "cuda" or "auto".
+    """
+    stated = probe(video)
+    tracker = FaceTracker(mesh_model, detector_model, pick_device(device))
+    look = first_look(video, tracker, stride)
+    clock = settle(look.times, look.changes, stated.rates, repetition)
+    missing = [frame for frame in look.looked if frame not in look.face]
+    if not look.face or len(look.face) < min_found * len(look.looked):
+        raise InputError(
+            f"{video}: frame {missing[0]} ({look.times[missing[0]]:.2f} s) shows no face, as {len(missing)} of the "
+            f"{len(look.looked)} frames looked at; cut such parts out, or record with the head larger in the picture"
+        )
+    box = crop_box(np.stack(list(look.face.values())), look.width, look.height, margin)
+    samples = round(len(clock.picks) / clock.fps * SOUND_RATE)
+    sound = read_sound(video, SOUND_RATE, clock.start)[:samples] if stated.sound else np.zeros(0)
+    with FramesWriter(out, size=size, fps=clock.fps, box=box, source=Path(video).name, sha256=sha256(video)) as store:
+        for batch in cut(video, clock.picks, box, size):
+            store.append(batch)
+        write_sound(audio, np.pad(sound, (0, samples - len(sound))), SOUND_RATE)
+    print(
+        f"{Path(video).name}: {look.width}x{look.height} px, {len(look.times)} frames, {clock.repeated} repeated; "
+        f"{len(clock.picks)} frames at {float(clock.fps):.3f} frames/s; face in {len(look.face)} of {len(look.looked)} "
+        f"frames looked at; box of {box[2]} px at ({box[0]}, {box[1]})"
+    )
+    if not stated.sound:
+        print(f"{Path(video).name}: has no sound; {audio} is silence")
+
+
+def first_look(video: Path, tracker: FaceTracker, stride: int) -> Look:
+    """Decode the whole clip, keeping numbers only."""
+    times, changes, looked, detections, waiting, before, shape = [], [], [], [], [], None, None
+    for number, (time, image) in enumerate(read_frames(video)):
+        if times and image.shape != shape:
+            raise InputError(f"{video}: frame {number} ({time:.2f} s) changes the picture's size; convert the clip")
+        shape = image.shape
+        small = thumbnail(image)
+        changes.append(0.0 if before is None else np.partition(np.abs(small - before), -PART)[-PART])
+        times.append(time)
+        before = small
+        if number % stride == 0:
+            looked.append(number)
+            waiting.append(image)
+        if len(waiting) == BATCH:
+            detections += tracker.detect(np.stack(waiting))[0]
+            waiting = []
+    if waiting:
+        detections += tracker.detect(np.stack(waiting))[0]
+    face = {looked[i]: box for i, box in follow(detections).items()}
+    return Look(np.array(times), np.array(changes), looked, face, shape[1], shape[0])
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (THUMBNAIL²,) grey levels."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel()
+
+
+def crop_box(faces: np.ndarray, width: int, height: int, margin: float) -> tuple[int, int, int]:
+    """Left, top and side in px of the square around all face boxes (n, 4), moved to lie inside the picture.
+
+    The outermost hundredth on each side is left out: a single wrong box must not widen the crop.
+    """
+    centres, halves = faces[:, :2], faces[:, 2:3] / 2
+    low, high = np.percentile(centres - halves, 1, axis=0), np.percentile(centres + halves, 99, axis=0)
+    side = min(round(margin * (high - low).max()), width, height)
+    left, top = (low + high - side) / 2
+    return round(np.clip(left, 0, width - side)), round(np.clip(top, 0, height - side)), side
+
+
+def cut(video: Path, picks: np.ndarray, box: tuple[int, int, int], size: int) -> Iterator[np.ndarray]:
+    """Decode again and yield batches (n, size, size, 3) of the crops of the frames `picks`."""
+    left, top, side = box
+    method = cv2.INTER_AREA if size < side else cv2.INTER_CUBIC
+    batch, place = [], 0
+    for number, frame in enumerate(read_frames(video)):
+        times = int(np.searchsorted(picks, number, "right")) - place  # how often this frame is shown
+        if times:
+            square = frame.image[top : top + side, left : left + side]
+            batch += [cv2.resize(square, (size, size), interpolation=method)] * times
+            place += times
+        if len(batch) >= BATCH:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+if __name__ == "__main__":
+    run(main)

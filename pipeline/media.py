@@ -1,0 +1,333 @@
+"""Read and write video and sound.
+
+Reading is PyAV (its wheels carry ffmpeg's libraries); writing is ffmpeg-python on the ffmpeg program: the system's,
+else the one imageio-ffmpeg brings. Pictures are uint8 RGB, times seconds on the file's own clock.
+"""
+
+import shutil
+import subprocess
+import tempfile
+import wave
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import cv2
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.files import whole
+
+SOUND_GAP = 0.03  # s: where the sound's own times jump by more, it is placed anew; less is rounding of the times
+AAC = {"acodec": "aac", "audio_bitrate": "128k"}
+TAG = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "range": "tv"}
+
+
+class Frame(NamedTuple):
+    time: float  # s, presentation time
+    image: np.ndarray  # (H, W, 3) uint8 RGB, upright, square pixels
+
+
+@dataclass(frozen=True)
+class Video:
+    """What a file says about its picture, before anything is decoded."""
+
+    rates: tuple[Fraction, ...]  # frames per second, the likeliest first: containers state several
+    sound: bool
+
+
+def probe(path: Path) -> Video:
+    """Look at a video file.
+
+    Raises:
+        InputError: the file cannot be read or has no picture.
+    """
+    with _open(path) as container:
+        stream = _picture(path, container)
+        rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+        return Video(tuple(dict.fromkeys(rate for rate in rates if rate)), bool(container.streams.audio))
+
+
+def read_frames(path: Path) -> Iterator[Frame]:
+    """Yield every frame of a video.
+
+    Raises:
+        InputError: the file cannot be read, has no picture or no frame, or breaks off; the line names the frame.
+    """
+    count, time, trouble = 0, None, None
+    with _open(path) as container:
+        stream = _picture(path, container)
+        stream.thread_type = "AUTO"
+        step = 1 / float(stream.average_rate or 25)
+        try:
+            for packet in container.demux(stream):
+                if packet.size:  # the last packet is empty; the one before it tells of a file that ends too early
+                    trouble = "the file ends within a frame" if packet.is_corrupt else None
+                for frame in packet.decode():
+                    # Raw streams carry no times: count on at the stated rate.
+                    counted = 0.0 if time is None else time + step
+                    time = counted if frame.time is None else frame.time
+                    yield Frame(time, _upright(frame, stream.sample_aspect_ratio))
+                    count += 1
+        except (av.FFmpegError, ValueError) as error:
+            trouble = _reason(error)
+    if trouble:
+        after = "at its beginning" if time is None else f"after {time:.2f} s"
+        raise InputError(
+            f"{path}: breaks off at frame {count}, {after} ({trouble}); copy the file again or cut it there"
+        )
+    if count == 0:
+        raise InputError(f"{path}: holds no frame; record or copy the clip again")
+
+
+def read_sound(path: Path, rate: int, start: float | None = None) -> np.ndarray:
+    """Read the sound as mono float32 in [-1, 1], (T,) samples at `rate` Hz.
+
+    Sample 0 is at `start` seconds of the file's clock: by default where the picture begins, or the sound itself in a
+    file without picture. What comes earlier is cut, what is missing is silence.
+
+    Raises:
+        InputError: the file cannot be read, has no sound, or a sample is not a finite number.
+    """
+    with _open(path) as container:
+        if not container.streams.audio:
+            raise InputError(f"{path}: has no sound; use a clip with sound or a sound file")
+        pieces = _sound_pieces(path, container, rate)
+    if not pieces:
+        raise InputError(f"{path}: its sound is empty; record or copy it again")
+    if start is None:
+        start = _picture_start(path, pieces[0][0])
+    sound = np.zeros(max(0, max(round((time - start) * rate) + len(piece) for time, piece in pieces)), np.float32)
+    for time, piece in pieces:
+        first = round((time - start) * rate)
+        piece = piece[max(0, -first) :]
+        sound[max(0, first) : max(0, first) + len(piece)] = piece
+    bad = np.flatnonzero(~np.isfinite(sound))
+    if len(bad):
+        raise InputError(f"{path}: the sound is not a finite number at {bad[0] / rate:.3f} s; export the sound again")
+    return np.clip(sound, -1, 1)
+
+
+def write_sound(path: Path, sound: np.ndarray, rate: int) -> None:
+    """Write mono `sound` (T,) in [-1, 1] at `rate` Hz as a 16-bit wav file."""
+    with whole(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.round(np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+class VideoWriter:
+    """Write an H.264 mp4 batch by batch; the file appears, whole, only when the `with` block ends well.
+
+    Args:
+        size: side of a square picture, or (width, height); px, even.
+        sound: any file with sound; from `sound_start` s on it is cut or padded to the picture's length.
+        quality: x264's constant rate factor, lower is better; 0 to 51.
+        comment: what people must know of the video (that it is synthetic); stored in the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size: int | tuple[int, int],
+        fps: Fraction,
+        sound: Path | None,
+        quality: int,
+        comment: str,
+        sound_start: float = 0.0,
+    ):
+        width, height = (size, size) if isinstance(size, int) else size
+        if width % 2 or height % 2:
+            raise InputError(f"{path}: {width}x{height} px; H.264 needs an even width and height")
+        self._path, self._fps, self._comment = Path(path), Fraction(fps), comment
+        self._sound, self._sound_start = sound, float(sound_start)
+        self._shape, self._count = (height, width, 3), 0
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._held = ExitStack()
+        folder = tempfile.TemporaryDirectory(dir=self._path.parent, prefix=f".{self._path.stem}.")
+        self._picture = Path(self._held.enter_context(folder)) / "picture.mp4"
+        self._errors = self._picture.with_name("errors.txt")
+        raw = {
+            "format": "rawvideo",
+            "pixel_format": "rgb24",
+            "video_size": (width, height),
+            "framerate": _text(fps),
+        }
+        encode = _tagged(ffmpeg.input("pipe:", **raw)).output(str(self._picture), vcodec="libx264", crf=quality)
+        command = encode.global_args("-loglevel", "error").compile(cmd=program())
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors)
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def write(self, frames: np.ndarray) -> None:
+        """Add (n, H, W, 3) uint8 RGB frames."""
+        if frames.shape[1:] != self._shape or frames.dtype != np.uint8:
+            raise ValueError(f"expected (n, {self._shape}) uint8, got {frames.shape} {frames.dtype}")
+        try:
+            self._process.stdin.write(np.ascontiguousarray(frames).data)
+        except BrokenPipeError:
+            self._finish()  # says why ffmpeg stopped
+        self._count += len(frames)
+
+    def __exit__(self, kind, value, trace) -> None:
+        with self._held:
+            try:
+                if kind is None:
+                    self._finish()
+                    self._mux()
+            finally:
+                self._process.kill()
+                self._process.wait()
+
+    def _finish(self) -> None:
+        """Let the encoder end."""
+        with suppress(BrokenPipeError):  # its exit status tells
+            self._process.stdin.close()
+        if self._process.wait():
+            raise InputError(f"{self._path}: cannot be written: {_words(self._errors.read_bytes())}")
+        if self._count == 0:
+            raise InputError(f"{self._path}: not written, no frame was made")
+
+    def _mux(self) -> None:
+        """Copy the picture beside the sound, which is as long as the picture to the sample."""
+        streams, codecs = [ffmpeg.input(str(self._picture))["v"]], {"vcodec": "copy"}
+        if self._sound is not None:
+            with _open(self._sound) as container:
+                if not container.streams.audio:
+                    raise InputError(f"{self._sound}: has no sound; use a clip with sound or a sound file")
+            duration = float(self._count / self._fps)
+            sound = ffmpeg.input(str(self._sound))["a:0"].filter("atrim", start=self._sound_start)
+            sound = sound.filter("asetpts", "PTS-STARTPTS").filter("apad").filter("atrim", end=duration)
+            streams, codecs = [*streams, sound], codecs | AAC
+        with whole(self._path) as temporary:
+            _run(self._path, ffmpeg.output(*streams, str(temporary), **codecs, **_container(self._comment)))
+
+
+def program() -> str:
+    """Path of the ffmpeg program."""
+    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[av.container.InputContainer]:
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the name")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a video or sound file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty; copy the file again")
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise InputError(
+            f"{path}: neither video nor sound, or cut off before its index ({_reason(error)}); copy the file again"
+        ) from None
+    with container:
+        yield container
+
+
+def _picture(path: Path, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+    """The moving picture of a file; the cover of a music file is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise InputError(f"{path}: has no picture; a video is needed here")
+
+
+def _picture_start(path: Path, otherwise: float) -> float:
+    """Time of the first frame in s, decoded: what the container states may be of a frame that is never shown."""
+    with _open(path) as container:
+        videos = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        try:
+            frame = next(container.decode(videos[0]), None) if videos else None
+        except av.FFmpegError as error:
+            raise InputError(f"{path}: its picture cannot be decoded ({_reason(error)}); copy the file again") from None
+    return otherwise if frame is None or frame.time is None else frame.time
+
+
+def _upright(frame: av.VideoFrame, aspect: Fraction | None) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, its pixels stretched to squares, turned as the file asks (anticlockwise, degrees)."""
+    picture = frame.to_ndarray(format="rgb24")
+    if aspect and aspect != 1:
+        height, width = picture.shape[:2]
+        stretched = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        picture = cv2.resize(picture, stretched, interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
+
+
+def _sound_pieces(path: Path, container: av.container.InputContainer, rate: int) -> list[tuple[float, np.ndarray]]:
+    """The first sound stream as unbroken pieces: (time of the first sample in s, (T,) float32 at `rate` Hz)."""
+    pieces: list[tuple[float, list[np.ndarray]]] = []
+    resampler, form, expected = None, None, None
+    try:
+        for frame in container.decode(container.streams.audio[0]):
+            time = frame.time if frame.time is not None else expected or 0.0
+            now = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if resampler is None or now != form or abs(time - expected) > SOUND_GAP:
+                if resampler is not None:
+                    pieces[-1][1].extend(_mono(resampler.resample(None)))
+                # Channels are averaged here: the resampler's own down-mix changes the level with the sample format.
+                resampler, form = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate), now
+                pieces.append((time, []))
+            pieces[-1][1].extend(_mono(resampler.resample(frame)))
+            expected = time + frame.samples / frame.sample_rate
+        if resampler is not None:
+            pieces[-1][1].extend(_mono(resampler.resample(None)))
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(
+            f"{path}: its sound breaks off after {expected or 0:.2f} s: {_reason(error)}; copy the file again"
+        ) from None
+    return [(time, np.concatenate(parts)) for time, parts in pieces if parts]
+
+
+def _mono(frames: list[av.AudioFrame]) -> list[np.ndarray]:
+    return [frame.to_ndarray().mean(0) for frame in frames]
+
+
+def _tagged(picture):
+    """RGB to the colours of HD video, and say so in the stream: players assume others by size where it is left out."""
+    picture = picture.filter(
+        "scale", out_color_matrix="bt709", out_range="tv", flags="bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+    )
+    return picture.filter("format", "yuv420p").filter("setparams", **TAG)
+
+
+def _container(comment: str) -> dict:
+    """Options of the mp4 container: index first, so that it plays while it loads, and the comment."""
+    return {"movflags": "+faststart", "metadata:g:0": f"title={comment}", "metadata:g:1": f"comment={comment}"}
+
+
+def _run(path: Path, stream) -> None:
+    """Run ffmpeg to the end.
+
+    Raises:
+        InputError: with the last line of ffmpeg's own words.
+    """
+    command = ffmpeg.overwrite_output(stream.global_args("-loglevel", "error", "-nostdin")).compile(cmd=program())
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        raise InputError(f"{path}: cannot be written: {_words(done.stderr)}")
+
+
+def _text(fps: Fraction) -> str:
+    return f"{fps.numerator}/{fps.denominator}"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _words(text: bytes) -> str:
+    """What ffmpeg said, in one line: its first complaint is the cause, the rest follows from it."""
+    return "; ".join(text.decode(errors="replace").strip().splitlines()[:2]) or "ffmpeg stopped"

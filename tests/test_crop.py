@@ -1,0 +1,136 @@
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from pipeline import crop
+from pipeline.errors import InputError
+from pipeline.media import read_sound
+from pipeline.stores import open_frames
+from tests.clips import bad_files, click, onset, pictures, write_clip
+
+WIDTH, HEIGHT, HEAD = 320, 192, 112  # px
+
+
+def head_at(lefts: np.ndarray, top: int = 40) -> np.ndarray:
+    """(n, HEIGHT, WIDTH, 3) uint8: a head in a square of HEAD px, its left edge at `lefts`, before a striped wall."""
+    head = cv2.resize(astronaut()[:256, 96:352], (HEAD, HEAD), interpolation=cv2.INTER_AREA)
+    wall = np.broadcast_to(90 + 30 * (np.arange(WIDTH) // 16 % 2), (HEIGHT, WIDTH)).astype(np.uint8)
+    images = np.repeat(wall[None, :, :, None], len(lefts), 0).repeat(3, -1)
+    for image, left in zip(images, lefts, strict=True):
+        image[top : top + HEAD, left : left + HEAD] = head
+    return images
+
+
+def swaying(count: int) -> np.ndarray:
+    """The head goes to and fro, 3 px a frame."""
+    return head_at(180 + np.abs(3 * np.arange(count) % 40 - 20))
+
+
+def run(video: Path, folder: Path, weights, **changes) -> tuple[Path, Path]:
+    out, audio = folder / "frames.h5", folder / "audio.wav"
+    values = {"size": 96, "margin": 1.1, "stride": 3, "min_found": 0.9, "repetition": 0.25, "device": "cpu"} | changes
+    crop.main(video=video, mesh_model=weights[0], detector_model=weights[1], out=out, audio=audio, **values)
+    return out, audio
+
+
+def test_crop_follows_the_face(tmp_path, face_mesh_weights):
+    images = swaying(12)
+    clip = write_clip(tmp_path / "clip.mp4", images)
+    out, _ = run(clip, tmp_path, face_mesh_weights)
+    with open_frames(out) as store:
+        left, top, side = map(int, store.box)
+        assert (store.fps, len(store), store.size, store.source) == (25, 12, 96, "clip.mp4")
+        stored = store.frames[:]
+    assert side < HEIGHT
+    assert left > 130  # the head is on the right...
+    assert left + side > 200 + HEAD - 30  # ...and none of the face is cut off
+    expected = [
+        cv2.resize(i[top : top + side, left : left + side], (96, 96), interpolation=cv2.INTER_AREA) for i in images
+    ]
+    assert np.abs(stored.astype(int) - expected).mean() < 4
+
+
+def test_a_large_margin_takes_all_there_is_and_never_more(tmp_path, face_mesh_weights):
+    out, _ = run(write_clip(tmp_path / "clip.mp4", swaying(6)), tmp_path, face_mesh_weights, margin=5.0, size=HEIGHT)
+    with open_frames(out) as store:
+        assert store.box == (WIDTH - HEIGHT, 0, HEIGHT)
+
+
+def test_the_box_holds_every_face_and_stays_in_the_picture():
+    faces = np.array([[100, 100, 40, 0], [120, 90, 40, 0], [110, 95, 40, 0.2]], float)
+    left, top, side = crop.crop_box(faces, 400, 300, 1.0)
+    assert left <= 81 and top <= 71 and left + side >= 139 and top + side >= 119
+    assert crop.crop_box(faces - [100, 80, 0, 0], 400, 300, 1.5)[:2] == (0, 0)
+    assert crop.crop_box(faces, 400, 300, 99)[1:] == (0, 300)
+
+
+def test_one_wrong_box_does_not_widen_the_crop():
+    faces = np.tile([100.0, 100, 40, 0], (200, 1))
+    box = crop.crop_box(faces, 400, 300, 2.0)
+    faces[77] = [300, 200, 150, 0]
+    assert crop.crop_box(faces, 400, 300, 2.0) == box
+
+
+def test_repeated_pictures_are_left_out(tmp_path, face_mesh_weights):
+    """25 real pictures a second, shown in a file of 30."""
+    images = swaying(50)
+    shown = np.arange(60) * 25 // 30
+    out, audio = run(write_clip(tmp_path / "clip.mp4", images[shown], rate=30), tmp_path, face_mesh_weights)
+    with open_frames(out) as store:
+        left, top, side = map(int, store.box)
+        assert store.fps == 25
+        assert len(store) == 50
+        crops = images[:, top : top + side, left : left + side]
+        expected = [cv2.resize(image, (96, 96), interpolation=cv2.INTER_AREA) for image in crops]
+        assert np.abs(store.frames[:].astype(int) - expected).mean((1, 2, 3)).max() < 5
+    assert len(read_sound(audio, 16000)) == 2 * 16000
+
+
+def test_an_ntsc_clip_keeps_its_exact_rate(tmp_path, face_mesh_weights):
+    clip = write_clip(tmp_path / "film.mp4", swaying(12), rate=Fraction(24000, 1001))
+    with open_frames(run(clip, tmp_path, face_mesh_weights)[0]) as store:
+        assert store.fps == Fraction(24000, 1001)
+        assert len(store) == 12
+
+
+@pytest.mark.parametrize("start", [Fraction(0), Fraction(2, 5)])
+def test_sound_stays_with_the_picture(tmp_path, face_mesh_weights, start):
+    """The picture begins at 0.2 s; the sound earlier or later."""
+    times = [Fraction(1, 5) + Fraction(n, 25) for n in range(20)]
+    clip = write_clip(tmp_path / "clip.mp4", swaying(20), times=times, sound=click(2, 0.3), sound_start=start)
+    _, audio = run(clip, tmp_path, face_mesh_weights)
+    sound = read_sound(audio, 16000)
+    assert len(sound) == 20 * 16000 / 25
+    assert onset(sound, 16000) == pytest.approx(float(start) + 0.3 - 0.2, abs=0.005)
+
+
+def test_a_clip_without_sound_gets_silence_and_a_line(tmp_path, face_mesh_weights, capsys):
+    _, audio = run(write_clip(tmp_path / "mute.mp4", swaying(6)), tmp_path, face_mesh_weights)
+    sound = read_sound(audio, 16000)
+    assert len(sound) == round(6 / 25 * 16000)
+    assert not sound.any()
+    assert "mute.mp4: has no sound" in capsys.readouterr().out
+
+
+def test_a_clip_without_a_face_names_the_frame_and_leaves_nothing(tmp_path, face_mesh_weights):
+    images = np.concatenate([swaying(6), pictures(9, WIDTH, HEIGHT)])
+    clip = write_clip(tmp_path / "gone.mp4", images)
+    with pytest.raises(InputError, match=r"gone\.mp4: frame 6 \(0\.24 s\) shows no face, as 3 of the 5"):
+        run(clip, tmp_path, face_mesh_weights)
+    assert list(tmp_path.iterdir()) == [clip]
+    with open_frames(run(clip, tmp_path, face_mesh_weights, min_found=0.3)[0]) as store:
+        assert len(store) == 15
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "truncated", "audio"])
+def test_a_bad_file_leaves_nothing_behind(tmp_path, face_mesh_weights, kind):
+    video = bad_files(tmp_path)[kind]
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(InputError, match=video.name):
+        run(video, out, face_mesh_weights)
+    assert list(out.iterdir()) == []
