@@ -1,0 +1,129 @@
+"""The generator: a coordinate MLP and a convolutional decoder (paper section 3.2, figures 3, 11 and 12)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+COORDINATE_FREQUENCIES = 10  # N_x of the paper
+HEAD_FREQUENCIES = 8  # for the coordinates in the head's own frame
+FREQUENCIES = {"pose": 4, "gaze": 4}  # N_p = N_g; the other inputs enter standardised, not encoded
+HEAD_UNIT = 4.0  # image size in face sizes: keeps the head's own coordinates near [-1, 1]
+
+
+def encode(x: Tensor, frequencies: int) -> Tensor:
+    """Positional encoding: (B, d, ...) -> (B, 2 * frequencies * d, ...), sine and cosine of x * 2^k * pi / 2.
+
+    With coordinates in [-1, 1] the lowest frequency spans half a turn, so no two pixels share a code.
+    """
+    scale = 2.0 ** torch.arange(frequencies, device=x.device, dtype=x.dtype) * (torch.pi / 2)
+    angle = (x.unsqueeze(2) * scale.view(1, 1, -1, *[1] * (x.dim() - 2))).flatten(1, 2)
+    return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, activation first."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+class Generator(nn.Module):
+    """Render a person's picture from motion parameters and a latent code.
+
+    Args:
+        inputs: width of each motion parameter, e.g. {"pose": 6, "expression": 50, "gaze": 2}.
+            With "position" among them, every pixel also gets its coordinates in the head's own frame:
+            the face's position, size and roll (from "pose") taken out.
+        size: side of the image; the coordinate grid has a quarter of it.
+        width, layers: of the MLP.  channels, blocks: of the decoder.  code: width of the latent code.
+
+    The paper's layout is inputs pose 6, expression 50, gaze 2, width 128, layers 8, channels 256, blocks 6, code 32:
+    7,632,134 parameters.
+    """
+
+    def __init__(
+        self, *, inputs: dict[str, int], size: int, width: int, layers: int, channels: int, blocks: int, code: int
+    ):
+        super().__init__()
+        self.inputs = dict(inputs)
+        for name, dimensions in self.inputs.items():
+            if name not in FREQUENCIES:
+                self.register_buffer(f"{name}_mean", torch.zeros(dimensions))
+                self.register_buffer(f"{name}_scale", torch.ones(dimensions))
+        self.register_buffer("grid", pixel_grid(size // 4), persistent=False)
+        self.register_buffer("grid_code", encode(self.grid, COORDINATE_FREQUENCIES), persistent=False)
+        head = 4 * HEAD_FREQUENCIES if "position" in self.inputs else 0
+        frame = sum(2 * FREQUENCIES[n] * d if n in FREQUENCIES else d for n, d in self.inputs.items()) + code
+        self.split = (self.grid_code.shape[1], head, frame)
+        self.mlp = nn.ModuleList([nn.Linear(sum(self.split), width)])
+        self.mlp.extend(nn.Conv2d(width, width, 1) for _ in range(layers - 1))
+        self.rgb = nn.Conv2d(width, 3, 1)
+        self.widen = nn.Conv2d(width, channels, 1)
+        self.blocks = nn.Sequential(*[ResidualBlock(channels) for _ in range(blocks)])
+        self.up1 = nn.Conv2d(channels, channels // 2, 3, padding=1)
+        self.up2 = nn.Conv2d(channels // 2, channels // 4, 3, padding=1)
+        self.out = nn.Conv2d(channels // 4, 3, 7, padding=3)
+
+    def standardise(self, motion: dict[str, Tensor]) -> None:
+        """Take mean and spread of the inputs that are not encoded from the performing frames' motion, each (N, d)."""
+        for name in set(self.inputs) - set(FREQUENCIES):
+            getattr(self, f"{name}_mean").copy_(motion[name].mean(0))
+            getattr(self, f"{name}_scale").copy_(motion[name].std(0).clamp_min(1e-4))
+
+    def forward(self, motion: dict[str, Tensor], code: Tensor) -> tuple[Tensor, Tensor]:
+        """Render a batch.
+
+        Args:
+            motion: (B, d) of each of the inputs, radians and crop units as in the stores.
+            code: (B, code) latent codes.
+
+        Returns:
+            image (B, 3, S, S) and the MLP's own low-resolution colours (B, 3, S/4, S/4), both in [0, 1].
+        """
+        x = self.first_layer(motion, code)
+        for layer in self.mlp[1:]:
+            x = layer(F.relu(x))
+        x = F.relu(x)
+        colours = self.rgb(x).sigmoid()
+        x = self.blocks(self.widen(x))
+        x = F.relu(self.up1(F.interpolate(x, scale_factor=2, mode="bilinear")))
+        x = F.relu(self.up2(F.interpolate(x, scale_factor=2, mode="bilinear")))
+        return self.out(x).sigmoid(), colours
+
+    def first_layer(self, motion: dict[str, Tensor], code: Tensor) -> Tensor:
+        """The first linear layer on [pixel code, head code, frame vector] without ever building that input.
+
+        Its pixel part is the same in every frame, its frame part the same in every pixel.
+        """
+        pixel, head, frame = self.mlp[0].weight.split(self.split, 1)
+        vector = torch.cat([*[self.prepared(name, motion[name]) for name in self.inputs], code], 1)  # (B, frame)
+        of_frame = F.linear(vector, frame, self.mlp[0].bias)[..., None, None]
+        x = F.conv2d(self.grid_code, pixel[..., None, None]) + of_frame
+        if "position" in self.inputs:
+            x = x + F.conv2d(encode(self.head_coordinates(motion), HEAD_FREQUENCIES), head[..., None, None])
+        return x.contiguous(memory_format=torch.channels_last)  # (B, width, S/4, S/4)
+
+    def prepared(self, name: str, value: Tensor) -> Tensor:
+        if name in FREQUENCIES:
+            return encode(value, FREQUENCIES[name])
+        return (value - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_scale")
+
+    def head_coordinates(self, motion: dict[str, Tensor]) -> Tensor:
+        """(B, 2, S/4, S/4): the grid seen from the head, its position, size and roll taken out."""
+        position, roll = motion["position"], motion["pose"][:, 2]  # roll is about the axis to the viewer, y up
+        offset = self.grid - position[:, :2, None, None]
+        cos, sin = roll.cos()[:, None, None], roll.sin()[:, None, None]
+        x, y = cos * offset[:, 0] - sin * offset[:, 1], sin * offset[:, 0] + cos * offset[:, 1]
+        return torch.stack([x, y], 1) / (HEAD_UNIT * position[:, 2, None, None, None])
+
+
+def pixel_grid(size: int) -> Tensor:
+    """(1, 2, size, size): x and y of the pixel centres in [-1, 1]."""
+    axis = (torch.arange(size) + 0.5) / size * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x, y])[None]

@@ -1,0 +1,45 @@
+"""The loss terms of the paper, equations 3 to 8, each a plain function and a mean."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+OUTLIER = 25.0  # a term past five spreads is a failed measurement, not a lesson
+
+
+def reconstruction(image: Tensor, colours: Tensor, truth: Tensor) -> Tensor:
+    """Eq. 3 as mean squared error, of the image and of the MLP's low-resolution colours."""
+    low = F.adaptive_avg_pool2d(truth, colours.shape[-2:])
+    return F.mse_loss(image, truth) + F.mse_loss(colours, low)
+
+
+def perceptual(features: list[Tensor], texture: list[Tensor]) -> Tensor:
+    """Eq. 4: mean absolute difference of features, each layer in units of the texture frame's own mean size."""
+    terms = [(a - b).abs().mean() / b.abs().mean().clamp_min(1e-6) for a, b in zip(features, texture, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def consistency(found: dict[str, Tensor], wanted: dict[str, Tensor], spread: dict[str, Tensor]) -> Tensor:
+    """Eq. 5 as mean squared error in units of the target's own spread, one mean per parameter group, then summed."""
+    terms = [((found[name] - wanted[name]) / spread[name]).square().clamp(max=OUTLIER).mean() for name in spread]
+    return torch.stack(terms).sum()
+
+
+def adversarial_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Eq. 6, with the standard binary cross-entropy on logits: it has eq. 6's direction and is bounded below."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def adversarial_generator(fake: Tensor) -> Tensor:
+    """Eq. 7 in its non-saturating form -log D(G(c)), which keeps a gradient where the discriminator is sure."""
+    return F.softplus(-fake).mean()
+
+
+def velocity(code: Tensor, neighbour: Tensor) -> Tensor:
+    """Eq. 8: sparse codes that change slowly; (B, d) codes of frames i and of a frame beside each."""
+    return (length(code) + length(neighbour) + length(code - neighbour)).mean()
+
+
+def length(x: Tensor) -> Tensor:
+    """Euclidean norm with a gradient at zero, where all codes start."""
+    return (x.square().sum(1) + 1e-8).sqrt()

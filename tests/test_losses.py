@@ -1,0 +1,47 @@
+import torch
+
+from models import losses
+
+
+def test_reconstruction_is_mean_squared_error_of_image_and_low_resolution_colours():
+    truth = torch.rand(2, 3, 16, 16)
+    low = truth.unflatten(2, (4, 4)).unflatten(4, (4, 4)).mean((3, 5))
+    assert losses.reconstruction(truth, low, truth) < 1e-12
+    torch.testing.assert_close(losses.reconstruction(truth + 0.1, low + 0.2, truth), torch.tensor(0.01 + 0.04))
+
+
+def test_velocity_is_differentiable_where_all_codes_start():
+    code = torch.zeros(3, 4, requires_grad=True)
+    losses.velocity(code, torch.zeros(3, 4)).backward()
+    assert torch.isfinite(code.grad).all()
+
+
+def test_velocity_sums_both_lengths_and_the_step_between():
+    code, neighbour = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 4.0]])
+    torch.testing.assert_close(losses.velocity(code, neighbour), torch.tensor(5.0 + 4.0 + 3.0))
+
+
+def test_the_discriminator_wants_real_high_and_fake_low_and_the_generator_the_opposite():
+    high, low = torch.tensor([4.0]), torch.tensor([-4.0])
+    assert losses.adversarial_discriminator(high, low) < 0.1 < losses.adversarial_discriminator(low, high)
+    assert losses.adversarial_generator(high) < 0.1 < losses.adversarial_generator(low)
+
+
+def test_adversarial_terms_are_the_binary_cross_entropy():
+    real, fake = torch.randn(8), torch.randn(8)
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = bce(real, torch.ones(8)) + bce(fake, torch.zeros(8))
+    torch.testing.assert_close(losses.adversarial_discriminator(real, fake), expected)
+
+
+def test_consistency_counts_errors_in_spreads_and_bounds_outliers():
+    wanted = {"pose": torch.zeros(2, 6), "gaze": torch.zeros(2, 2)}
+    spread = {"pose": torch.full((6,), 0.1), "gaze": torch.full((2,), 0.5)}
+    found = {"pose": torch.full((2, 6), 0.2), "gaze": torch.full((2, 2), 100.0), "openness": torch.ones(2)}
+    torch.testing.assert_close(losses.consistency(found, wanted, spread), torch.tensor(4.0 + losses.OUTLIER))
+
+
+def test_perceptual_is_zero_only_for_equal_features():
+    features = [torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]
+    assert losses.perceptual(features, features) == 0
+    assert losses.perceptual([f + 0.1 for f in features], features) > 0.1
