@@ -1,0 +1,77 @@
+"""A trained portrait: one file of tensors and the layout that rebuilds its network."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.generator import Generator
+from pipeline.errors import InputError
+from pipeline.files import whole
+from pipeline.motion import WIDTHS, Motion
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The generator's layout; see models.generator.Generator."""
+
+    size: int  # side of the image, px
+    width: int  # of the MLP
+    layers: int  # of the MLP
+    channels: int  # of the decoder
+    blocks: int  # of the decoder
+    code: int  # width of the latent codes
+    position: bool  # the face's position and size are inputs too
+
+
+@dataclass(frozen=True)
+class Portrait:
+    generator: Generator
+    codes: Tensor  # (N, code) one per performing frame
+    layout: Layout
+    neutral: Motion  # of the person, (1, d)
+    valid: Tensor  # (n,) performing frames that were learned
+
+    @property
+    def code(self) -> Tensor:
+        """(1, code): the one code that renders a whole clip; codes that change from frame to frame flicker."""
+        return self.codes[self.valid].mean(0, keepdim=True)
+
+
+def build_generator(layout: Layout) -> Generator:
+    inputs = {name: width for name, width in WIDTHS.items() if name != "position" or layout.position}
+    sizes = {name: value for name, value in asdict(layout).items() if name != "position"}
+    return Generator(inputs=inputs, **sizes).to(memory_format=torch.channels_last)
+
+
+def save_portrait(path: Path, portrait: Portrait) -> None:
+    state = {
+        "generator": portrait.generator.state_dict(),
+        "codes": portrait.codes,
+        "layout": asdict(portrait.layout),
+        "neutral": portrait.neutral,
+        "valid": portrait.valid,
+    }
+    with whole(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_portrait(path: Path, device: torch.device) -> Portrait:
+    """Rebuild a portrait from its file alone.
+
+    Raises:
+        InputError: the file is missing, damaged, or no portrait.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location=device)
+        layout = Layout(**state["layout"])
+        generator = build_generator(layout).to(device)
+        generator.load_state_dict(state["generator"])
+        return Portrait(generator, state["codes"], layout, state["neutral"], state["valid"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such portrait; the workflow trains it") from None
+    except Exception as error:  # torch.load raises anything from UnpicklingError to RuntimeError on a damaged file
+        raise InputError(
+            f"{path}: not a portrait ({type(error).__name__}: {error}); delete it and train again"
+        ) from None

@@ -1,0 +1,108 @@
+"""Stage I: learn a person's pictures from their motion (paper section 3.3, the personalised prior).
+
+Killed at any moment, the same command continues from the last checkpoint.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from models import losses
+from pipeline.cli import run
+from pipeline.device import has_bfloat16, pick_device
+from pipeline.motion import neutral, take, to
+from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
+from pipeline.training import (
+    Checkpoint,
+    Schedule,
+    averaged,
+    beside,
+    fingerprint,
+    load_performing,
+    note,
+    sample,
+    steps,
+    write_history,
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Loss weights of eq. 10."""
+
+    reconstruction: float
+    velocity: float
+
+
+def main(
+    *,
+    frames: Path,
+    face: Path,
+    gaze: Path,
+    out: Path,
+    history: Path,
+    layout: Layout,
+    schedule: Schedule,
+    weights: Weights,
+    held_out: float,
+    device: str,
+) -> None:
+    """Train Stage I.
+
+    Args:
+        frames, face, gaze: the target's stores.
+        out: the portrait.
+        history: the loss log, tab-separated.
+        held_out: part of the clip, from its end, that training never sees.
+        device: "cpu", "cuda" or "auto".
+    """
+    place = pick_device(device)
+    torch.manual_seed(schedule.seed)
+    data = load_performing(frames, face, gaze, size=layout.size, held_out=held_out, device=place)
+    generator = build_generator(layout).to(place)
+    generator.standardise(take(data.motion, data.valid))
+    average = averaged(generator, schedule.average)
+    codes = torch.nn.ParameterDict({"codes": torch.zeros(len(data.images), layout.code, device=place)})
+    optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
+    settings = asdict(layout) | asdict(schedule) | asdict(weights) | {"held_out": held_out}
+    parts = {"generator": generator, "average": average, "codes": codes, "optimiser": optimiser}
+    checkpoint = Checkpoint(out, fingerprint(settings, [frames, face, gaze]), parts, schedule.save_minutes)
+    first, log = checkpoint.resume()
+
+    for step in steps(first, schedule.steps, schedule.batch, "Stage I"):
+        # the frames of this step
+        index = sample(data.valid, step, schedule.batch, schedule.seed)
+        truth = data.images[index].float() / 255
+        code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
+
+        # render them
+        with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+            image, colours = generator(take(data.motion, index), code)
+
+        # eq. 10 with the terms of this stage: 3 and 8
+        terms = {
+            "reconstruction": losses.reconstruction(image.float(), colours.float(), truth),
+            "velocity": losses.velocity(code, neighbour),
+        }
+        loss = weights.reconstruction * terms["reconstruction"] + weights.velocity * terms["velocity"]
+
+        # learn
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.rate_at(step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        average.update_parameters(generator)
+        if (step + 1) % max(1, schedule.steps // 50) == 0:
+            note(log, step, schedule.batch, terms)
+        checkpoint.save_if_due(step + 1, log)
+
+    person = to(neutral(take(data.motion, data.valid)), torch.device("cpu"))
+    save_portrait(out, Portrait(average.module, codes["codes"].detach(), layout, person, data.valid))
+    write_history(log, history)
+    checkpoint.remove()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,197 @@
+"""Stage II: extend the portrait to motion the person never showed (paper section 3.3, the morphable prior).
+
+Half of each batch are the person's own frames, which keep the picture right; the other half is motion of other people,
+without pictures, held by the perceptual, consistency and adversarial terms.
+Killed at any moment, the same command continues from the last checkpoint.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from models import losses
+from models.discriminator import Discriminator
+from models.face_mesh import FaceMesh
+from models.mesh_consistency import MeshConsistency
+from pipeline import stores
+from pipeline.cli import run
+from pipeline.device import has_bfloat16, pick_device
+from pipeline.errors import InputError
+from pipeline.files import whole
+from pipeline.motion import Motion, Transfer, join, load_motion, nearest, neutral, take, to, transferred
+from pipeline.portrait import Portrait, load_portrait, save_portrait
+from pipeline.training import (
+    Checkpoint,
+    Performing,
+    Schedule,
+    averaged,
+    beside,
+    fingerprint,
+    load_performing,
+    note,
+    sample,
+    steps,
+    write_history,
+)
+
+SPREAD_FLOOR = {"pose": 0.02, "expression": 0.2, "position": 0.01, "gaze": 0.05}  # the tracker's own noise
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Loss weights of eq. 10."""
+
+    reconstruction: float
+    perceptual: float
+    consistency: float
+    adversarial: float
+    velocity: float
+
+
+@dataclass(frozen=True)
+class Critic:
+    """The discriminator."""
+
+    channels: int  # of its first layer
+    rate: float  # its learning rate
+
+
+def main(
+    *,
+    stage1: Path,
+    frames: Path,
+    face: Path,
+    gaze: Path,
+    auxiliary_face: list[Path],
+    auxiliary_gaze: list[Path],
+    mesh_model: Path,
+    out: Path,
+    history: Path,
+    record: Path,
+    schedule: Schedule,
+    weights: Weights,
+    critic: Critic,
+    held_out: float,
+    transfer: Transfer,
+    device: str,
+) -> None:
+    """Train Stage II.
+
+    Args:
+        stage1: the portrait to begin with.
+        frames, face, gaze: the target's stores.
+        auxiliary_face: face stores of the clips that lend their motion.
+        auxiliary_gaze: gaze stores of the same clips, in the same order.
+        mesh_model: weights of the face mesh, the consistency and perceptual network.
+        out: the portrait.
+        history: the loss log, tab-separated.
+        record: names of the auxiliary clips, one a line: a portrait keeps them when more clips come.
+        held_out: part of the target's clip, from its end, that training never sees.
+        transfer: how other people's motion becomes the target's, "relative" or "direct".
+        device: "cpu", "cuda" or "auto".
+    """
+    place = pick_device(device)
+    torch.manual_seed(schedule.seed)
+    portrait = load_portrait(stage1, place)
+    generator, layout = portrait.generator, portrait.layout
+    data = load_performing(frames, face, gaze, size=layout.size, held_out=held_out, device=place)
+    own = take(data.motion, data.valid)
+    foreign = to(load_auxiliary(auxiliary_face, auxiliary_gaze, portrait.neutral, transfer), place)
+    texture = data.valid[nearest(foreign, own)]  # frame t of eq. 4 for every auxiliary frame
+    spread = {name: own[name].std(0) + floor for name, floor in SPREAD_FLOOR.items()}
+    phi = build_consistency(mesh_model, frames, face, data).to(place)
+    average = averaged(generator, schedule.average)
+    codes = torch.nn.ParameterDict({"codes": portrait.codes.to(place)})
+    judge = Discriminator(channels=critic.channels).to(place, memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
+    judge_optimiser = torch.optim.Adam(judge.parameters(), lr=critic.rate, betas=(0.5, 0.999), fused=True)
+    settings = (
+        asdict(schedule) | asdict(weights) | {"critic": asdict(critic), "held_out": held_out, "transfer": transfer}
+    )
+    inputs = [stage1, frames, face, gaze, *auxiliary_face, *auxiliary_gaze, mesh_model]
+    parts = {"generator": generator, "average": average, "codes": codes, "judge": judge}
+    parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser}
+    checkpoint = Checkpoint(out, fingerprint(settings, inputs), parts, schedule.save_minutes)
+    first, log = checkpoint.resume()
+    half = schedule.batch // 2
+    everyone = torch.arange(len(texture))
+
+    for step in steps(first, schedule.steps, schedule.batch, "Stage II"):
+        # half performing frames with their pictures, half auxiliary motion without
+        index = sample(data.valid, step, half, schedule.seed)
+        other = sample(everyone, step, half, schedule.seed + 1).to(place)
+        truth = data.images[index].float() / 255
+        motion = join([take(data.motion, index), take(foreign, other)])
+        code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
+        lent = codes["codes"][texture[other]].detach()
+
+        # render both halves
+        with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+            image, colours = generator(motion, torch.cat([code, lent]))
+        image, colours = image.float(), colours.float()
+        novel = image[half:]
+
+        # the generator's terms: 3 and 8 on its own frames, 4, 5 and 7 on novel motion
+        found, features = phi(novel, take(foreign, other))
+        with torch.no_grad():
+            _, real_features = phi(data.images[texture[other]].float() / 255, take(data.motion, texture[other]))
+        judge.requires_grad_(False)
+        terms = {
+            "reconstruction": losses.reconstruction(image[:half], colours[:half], truth),
+            "perceptual": losses.perceptual(features, real_features),
+            "consistency": losses.consistency(found, take(foreign, other), spread),
+            "adversarial": losses.adversarial_generator(judge(novel)),
+            "velocity": losses.velocity(code, neighbour),
+        }
+        loss = sum(getattr(weights, name) * term for name, term in terms.items())
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.rate_at(step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        average.update_parameters(generator)
+
+        # the discriminator's term, 6
+        judge.requires_grad_(True)
+        terms["discriminator"] = losses.adversarial_discriminator(judge(truth), judge(novel.detach()))
+        judge_optimiser.zero_grad(set_to_none=True)
+        terms["discriminator"].backward()
+        judge_optimiser.step()
+
+        if (step + 1) % max(1, schedule.steps // 50) == 0:
+            note(log, step, schedule.batch, terms)
+        checkpoint.save_if_due(step + 1, log)
+
+    save_portrait(out, Portrait(average.module, codes["codes"].detach(), layout, portrait.neutral, data.valid))
+    write_history(log, history)
+    with whole(record) as temporary:
+        temporary.write_text("".join(f"{path.parent.name}\n" for path in auxiliary_face))
+    checkpoint.remove()
+
+
+def load_auxiliary(faces: list[Path], gazes: list[Path], target: Motion, transfer: Transfer) -> Motion:
+    """Motion of the auxiliary clips' valid frames as the target's parameters, one clip after the other."""
+    motions = []
+    for face, gaze in zip(faces, gazes, strict=True):
+        motion, valid = load_motion(face, gaze)
+        if not valid.any():
+            raise InputError(f"{face}: no frame with a face, nothing to lend; take it out of `auxiliary`")
+        motion = take(motion, valid)
+        target = to(target, torch.device("cpu"))
+        motions.append(transferred(motion, neutral(motion), target, transfer))
+    return join(motions)
+
+
+def build_consistency(mesh_model: Path, frames: Path, face: Path, data: Performing) -> MeshConsistency:
+    """Phi for this person, its crop fitted to their own frames."""
+    store = stores.read_face(face)
+    with stores.open_frames(frames) as pictures:
+        size = pictures.size  # the landmarks' unit
+    landmarks = torch.from_numpy(store.mesh)[data.valid.cpu()]
+    motion = to(take(data.motion, data.valid), torch.device("cpu"))
+    return MeshConsistency(FaceMesh(mesh_model), torch.from_numpy(store.neutral), landmarks, motion, size)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,177 @@
+"""What the two training stages share: the performing frames, the sampler, the schedule, checkpoints that resume."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from models.generator import Generator
+from pipeline import stores
+from pipeline.errors import InputError
+from pipeline.files import sha256, whole
+from pipeline.motion import Motion, load_motion
+from pipeline.pictures import resized
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a stage learns."""
+
+    images: int  # training images seen in all
+    batch: int  # images per step
+    rate: float  # Adam's learning rate at its highest
+    decay: bool  # lower the rate to zero along a cosine; else constant, as in the paper
+    average: float  # decay per step of the averaged weights that render
+    seed: int
+    save_minutes: float  # between checkpoints
+
+    @property
+    def steps(self) -> int:
+        return math.ceil(self.images / self.batch)
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step: a short rise, then a cosine to zero or a constant."""
+        rise = min(1.0, (step + 1) / 50)
+        return self.rate * rise * (0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.decay else 1.0)
+
+
+@dataclass(frozen=True)
+class Performing:
+    """The target's own frames that training may see: the clip without its held-out end."""
+
+    images: Tensor  # (N, 3, S, S) uint8, on the training device
+    motion: Motion  # (N, d)
+    valid: Tensor  # (n,) indices of the frames whose face was found
+
+
+def load_performing(
+    frames: Path, face: Path, gaze: Path, *, size: int, held_out: float, device: torch.device
+) -> Performing:
+    """Read the target's frames, shrunk to `size`, without the last `held_out` part of the clip."""
+    motion, valid = load_motion(face, gaze)
+    with stores.open_frames(frames) as store:
+        if len(store) != len(valid):
+            raise InputError(f"{face}: {len(valid)} frames where {frames} has {len(store)}; delete it and run again")
+        count = learned_frames(len(store), held_out)
+        images = np.empty((count, 3, size, size), np.uint8)
+        for index in range(count):
+            images[index] = resized(store.frames[index], size).transpose(2, 0, 1)
+    valid = valid[:count].nonzero()[:, 0]
+    if len(valid) < 2:
+        raise InputError(f"{face}: only {len(valid)} of the {count} frames to learn from show a face; use another clip")
+    images = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
+    return Performing(images, {n: v[:count].to(device) for n, v in motion.items()}, valid.to(device))
+
+
+def learned_frames(frames: int, held_out: float) -> int:
+    """How many of a clip's frames, from its start, training may see."""
+    return round(frames * (1 - held_out))
+
+
+def sample(pool: Tensor, step: int, batch: int, seed: int) -> Tensor:
+    """The `batch` members of `pool` that step `step` sees: epoch after epoch, each a fresh permutation.
+
+    A pure function of its arguments, so a resumed run sees what the uninterrupted one would have.
+    """
+    flat = torch.arange(step * batch, (step + 1) * batch)
+    picked = torch.empty(batch, dtype=torch.long)
+    for epoch in range(int(flat[0]) // len(pool), int(flat[-1]) // len(pool) + 1):
+        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(pool)))
+        here = flat // len(pool) == epoch
+        picked[here] = order[flat[here] % len(pool)]
+    return pool[picked.to(pool.device)]
+
+
+def beside(index: Tensor, count: int) -> Tensor:
+    """The frame after each of `index`; the last one's is the frame before it."""
+    return torch.where(index + 1 < count, index + 1, index - 1)
+
+
+def averaged(generator: Generator, decay: float) -> AveragedModel:
+    """Exponential moving average of the weights: what renders."""
+    return AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
+def fingerprint(settings: dict, inputs: list[Path]) -> str:
+    """What a checkpoint belongs to: every setting and the content of every input."""
+    identity = json.dumps([settings, [sha256(path) for path in inputs]], sort_keys=True, default=str)
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+class Checkpoint:
+    """The state of a run beside its declared output, so that the same command continues after any interruption."""
+
+    def __init__(self, out: Path, fingerprint: str, parts: dict, save_minutes: float):
+        self.path = out.with_suffix(".checkpoint.pt")
+        self.fingerprint = fingerprint
+        self.parts = parts  # name -> anything with state_dict and load_state_dict
+        self.interval = save_minutes * 60
+        self.saved = monotonic()
+
+    def resume(self) -> tuple[int, list[dict]]:
+        """Load the state if there is one of this very run; give the step to begin with and the losses logged so far."""
+        if not self.path.exists():
+            return 0, []
+        try:
+            state = torch.load(self.path, weights_only=True, map_location="cpu")
+        except Exception as error:  # torch raises anything from UnpicklingError to RuntimeError on a damaged file
+            print(f"{self.path}: unreadable ({type(error).__name__}); starting afresh", flush=True)
+            return 0, []
+        if state["fingerprint"] != self.fingerprint:
+            print(f"{self.path}: of another configuration or other inputs; starting afresh", flush=True)
+            return 0, []
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        print(f"{self.path}: continuing at step {state['step']}", flush=True)
+        return state["step"], state["history"]
+
+    def save_if_due(self, step: int, history: list[dict]) -> None:
+        if monotonic() - self.saved >= self.interval:
+            self.save(step, history)
+
+    def save(self, step: int, history: list[dict]) -> None:
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        with whole(self.path) as temporary:
+            torch.save({"fingerprint": self.fingerprint, "step": step, "history": history, **parts}, temporary)
+        self.saved = monotonic()
+
+    def remove(self) -> None:
+        """Called when the output is whole."""
+        self.path.unlink(missing_ok=True)
+
+
+def steps(first: int, last: int, batch: int, name: str) -> Iterator[int]:
+    """The steps to do, with a progress bar in images."""
+    with tqdm(total=last * batch, initial=first * batch, unit="img", desc=name, mininterval=5, smoothing=0.05) as bar:
+        for step in range(first, last):
+            yield step
+            bar.update(batch)
+
+
+def note(history: list[dict], step: int, batch: int, terms: dict[str, Tensor]) -> None:
+    """Append a line of the loss log and show it; the one place where the loop waits for the device."""
+    row = {"images": (step + 1) * batch} | {name: value.item() for name, value in terms.items()}
+    broken = [name for name, value in row.items() if not math.isfinite(value)]
+    if broken:
+        raise InputError(
+            f"training diverged at step {step}: {', '.join(broken)} not finite; lower `rate` in the config"
+        )
+    history.append(row)
+    tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+
+
+def write_history(history: list[dict], out: Path) -> None:
+    """The loss log as a table: one line per note, one column per term."""
+    names = list(history[0]) if history else ["images"]
+    lines = ["\t".join(names), *("\t".join(f"{row[name]:.6g}" for name in names) for row in history)]
+    with whole(out) as temporary:
+        temporary.write_text("\n".join(lines) + "\n")

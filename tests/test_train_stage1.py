@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+
+from pipeline import train_stage1, training
+from pipeline.errors import InputError
+from pipeline.portrait import Layout, load_portrait
+from pipeline.training import Schedule
+from tests.stores_for_tests import write_clip
+
+LAYOUT = Layout(size=32, width=16, layers=3, channels=16, blocks=1, code=4, position=True)
+
+
+def schedule(**changes) -> Schedule:
+    values = {"images": 160, "batch": 4, "rate": 3e-3, "decay": True, "average": 0.9, "seed": 0, "save_minutes": 1e9}
+    return Schedule(**values | changes)
+
+
+def train(folder, clip, **changes):
+    out = folder / "stage1.pt"
+    train_stage1.main(
+        **clip,
+        out=out,
+        history=folder / "history.tsv",
+        layout=LAYOUT,
+        schedule=schedule(**changes),
+        weights=train_stage1.Weights(reconstruction=100, velocity=1),
+        held_out=0.25,
+        device="cpu",
+    )
+    return out
+
+
+def weights_of(path):
+    portrait = load_portrait(path, torch.device("cpu"))
+    return [portrait.codes, *portrait.generator.state_dict().values()]
+
+
+def interrupt(monkeypatch, after):
+    """Let the training be killed once `after` steps are done and saved."""
+    real = training.Checkpoint.save_if_due
+
+    def save_and_die(self, step, history):
+        self.interval = 0
+        real(self, step, history)
+        if step == after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Checkpoint, "save_if_due", save_and_die)
+
+
+def test_training_learns_the_picture(tmp_path):
+    train(tmp_path, write_clip(tmp_path / "clip"), images=1200)
+    rows = np.genfromtxt(tmp_path / "history.tsv", names=True)
+    assert rows["reconstruction"][-5:].mean() < 0.3 * rows["reconstruction"][0]
+    assert rows["images"][-1] == 1200
+
+
+def test_an_interrupted_training_continues_to_the_same_weights(tmp_path, monkeypatch, capsys):
+    clip = write_clip(tmp_path / "clip")
+    whole = weights_of(train(tmp_path / "whole", clip))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, after=17)
+        train(tmp_path / "broken", clip)
+    assert not (tmp_path / "broken" / "stage1.pt").exists()
+    resumed = weights_of(train(tmp_path / "broken", clip))
+    assert "continuing at step 17" in capsys.readouterr().out
+    for a, b in zip(whole, resumed, strict=True):
+        assert torch.equal(a, b)
+    logs = [(tmp_path / name / "history.tsv").read_text() for name in ("whole", "broken")]
+    assert logs[0] == logs[1]
+    assert not (tmp_path / "broken" / "stage1.checkpoint.pt").exists()
+
+
+def test_a_checkpoint_of_another_configuration_is_not_continued(tmp_path, monkeypatch, capsys):
+    clip = write_clip(tmp_path / "clip")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, after=5)
+        train(tmp_path, clip, rate=1e-3)
+    afresh = weights_of(train(tmp_path, clip))
+    assert "starting afresh" in capsys.readouterr().out
+    for a, b in zip(weights_of(train(tmp_path / "other", clip)), afresh, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_damaged_checkpoint_is_not_continued(tmp_path, capsys):
+    (tmp_path / "stage1.checkpoint.pt").write_bytes(b"PK broken")
+    train(tmp_path, write_clip(tmp_path / "clip"))
+    assert "unreadable" in capsys.readouterr().out
+
+
+def test_held_out_and_faceless_frames_are_never_learned(tmp_path):
+    valid = np.ones(24, bool)
+    valid[3:6] = False
+    clip = write_clip(tmp_path / "clip", valid=valid)
+    data = training.load_performing(**clip, size=16, held_out=0.25, device=torch.device("cpu"))
+    assert data.images.shape == (18, 3, 16, 16)
+    seen = torch.cat([training.sample(data.valid, step, 4, seed=0) for step in range(30)])
+    assert sorted(set(seen.tolist())) == [0, 1, 2, *range(6, 18)]
+
+
+def test_every_epoch_sees_each_frame_once():
+    pool = torch.arange(10) + 100
+    seen = torch.cat([training.sample(pool, step, 4, seed=3) for step in range(5)])
+    assert sorted(seen[:10].tolist()) == sorted(seen[10:].tolist()) == pool.tolist()
+    assert seen[:10].tolist() != seen[10:].tolist()
+
+
+def test_a_clip_without_faces_is_refused_by_name(tmp_path):
+    clip = write_clip(tmp_path / "clip", valid=np.zeros(24, bool))
+    with pytest.raises(InputError, match=r"face\.h5: only 0 of the 18 frames"):
+        train(tmp_path, clip)
+
+
+def test_divergence_stops_the_training_with_a_remedy(tmp_path):
+    with pytest.raises(InputError, match="lower `rate`"):
+        train(tmp_path, write_clip(tmp_path / "clip"), rate=1e30)
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [schedule(images=4000).rate_at(step) for step in range(1000)]
+    assert max(rates) == pytest.approx(3e-3, rel=0.01) and rates[0] < 1e-4 and rates[-1] < 1e-5
+    constant = [schedule(images=4000, decay=False).rate_at(step) for step in range(100, 1000)]
+    assert set(constant) == {3e-3}
