@@ -1,0 +1,79 @@
+"""Render a portrait with a driver's motion and sound."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pipeline import stores
+from pipeline.cli import run
+from pipeline.device import has_bfloat16, pick_device
+from pipeline.media import VideoWriter
+from pipeline.motion import Motion, Transfer, load_motion, neutral, take, to, transferred
+from pipeline.portrait import Portrait, load_portrait
+
+COMMENT = "Synthetic: rendered by MyPortrait, no recording of a real event"
+
+
+def main(
+    *,
+    portrait: Path,
+    frames: Path,
+    face: Path,
+    gaze: Path,
+    audio: Path,
+    out: Path,
+    first: float,
+    transfer: Transfer,
+    batch: int,
+    quality: int,
+    device: str,
+) -> None:
+    """Render.
+
+    Args:
+        portrait: of the target.
+        frames, face, gaze: stores of the driver.
+        audio: sound of the driver, on the same clock.
+        out: the video, with as many frames and the same rate as the driver.
+        first: where in the driver to begin, as a part of its length: 0 is its start.
+        transfer: how the driver's motion becomes the target's, "relative" or "direct".
+        batch: frames rendered at once.
+        quality: x264's constant rate factor, lower is better; 0 to 51.
+        device: "cpu", "cuda" or "auto".
+    """
+    place = pick_device(device)
+    person = load_portrait(portrait, place)
+    motion, valid = load_motion(face, gaze)
+    asked = to(
+        transferred(motion, neutral(take(motion, valid)), to(person.neutral, torch.device("cpu")), transfer), place
+    )
+    with stores.open_frames(frames) as store:
+        fps = store.fps
+    start = round(len(valid) * first)
+    with VideoWriter(
+        out,
+        size=person.layout.size,
+        fps=fps,
+        sound=audio,
+        sound_start=float(start / fps),
+        quality=quality,
+        comment=COMMENT,
+    ) as video:
+        for begin in tqdm(range(start, len(valid), batch), desc="render", unit="batch", mininterval=5):
+            video.write(pictures(person, take(asked, slice(begin, begin + batch))))
+
+
+@torch.inference_mode()
+def pictures(person: Portrait, motion: Motion) -> np.ndarray:
+    """(B, S, S, 3) uint8 pictures of the person doing `motion`, (B, d) on the portrait's device."""
+    code = person.code.expand(len(motion["pose"]), -1)
+    place = code.device
+    with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+        image, _ = person.generator(motion, code)
+    return (image.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+if __name__ == "__main__":
+    run(main)
