@@ -1,0 +1,32 @@
+# `make demo` and `make test` do everything on a fresh machine with Python 3.11 to 3.13; a second call starts at once.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
+CORES ?= $(shell nproc)
+BIN := .venv/bin
+DEMO := results/Admiral_driven_by_Astronaut.mp4
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup demo test lint clean
+
+setup: .venv/ready
+
+.venv/ready: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed; name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+demo: setup
+	$(BIN)/snakemake --cores $(CORES) --configfile workflow/presets/demo.yaml -- $(DEMO)
+
+test: setup lint
+	$(BIN)/python -m pytest -q --durations=5
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint > /dev/null
+
+clean:
+	rm -rf .venv .snakemake

@@ -1,0 +1,27 @@
+# The whole path from two videos to a driven portrait; each rule file opens with what it reads and makes.
+from snakemake.utils import min_version, validate
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+validate(config, "workflow/schemas/config.schema.yaml")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/render.smk"
+
+
+rule demo:
+    default_target: True
+    input:
+        "results/Admiral_driven_by_Astronaut.mp4",
+
+
+onstart:
+    announce_duration(config)

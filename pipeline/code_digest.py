@@ -1,0 +1,56 @@
+"""A digest of the code behind a step: what makes Snakemake run a step again when its code has really changed.
+
+The syntax tree of the module and of everything it imports from this repository is hashed, without comments and
+docstrings, so explaining a line re-runs nothing.
+"""
+
+import ast
+import hashlib
+from pathlib import Path
+
+PACKAGES = ("pipeline", "models")
+ROOT = Path(__file__).parent.parent
+
+
+def code_digest(module: str) -> str:
+    """Hexadecimal digest of `module` ("pipeline.crop") and of all it imports from `pipeline` and `models`."""
+    digest = hashlib.sha256()
+    for name, tree in sorted(modules_behind(module).items()):
+        digest.update(name.encode() + ast.dump(without_docstrings(tree)).encode())
+    return digest.hexdigest()[:16]
+
+
+def modules_behind(module: str) -> dict[str, ast.Module]:
+    """Name and syntax tree of a module and all it imports here; absolute imports only, as everywhere."""
+    found: dict[str, ast.Module] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = ast.parse(source_of(name).read_text())
+            waiting += [imported for imported in imports_of(found[name]) if source_of(imported)]
+    return found
+
+
+def source_of(module: str) -> Path | None:
+    """The module's file in this repository, or None for foreign ones and for names inside a module."""
+    path = ROOT / Path(*module.split("."))
+    candidates = [path.with_suffix(".py"), path / "__init__.py"]
+    return next((c for c in candidates if c.exists()), None) if module.split(".")[0] in PACKAGES else None
+
+
+def imports_of(tree: ast.Module) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    return tree

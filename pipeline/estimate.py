@@ -1,0 +1,51 @@
+"""How long training will take on this machine, said before it starts. Light: no torch, a fraction of a second."""
+
+import shutil
+from time import perf_counter
+
+import numpy as np
+
+TRAINING_PASSES = 3  # forward, and backward for inputs and for weights
+STAGE2_FACTOR = 2.5  # the mesh and the discriminator beside the generator, measured with the demo preset
+EFFICIENCY = 1.0  # of the float32 matrix-product rate: what training loses, bfloat16 gains; measured likewise
+PATIENCE = 1.0  # hours
+
+
+def multiply_adds(layout: dict) -> float:
+    """Multiply-adds of the generator for one image; `layout` is the config's `model` section."""
+    grid, width, channels = (layout["size"] // 4) ** 2, layout["width"], layout["channels"]
+    mlp = (layout["layers"] - 1) * width**2 + width * channels
+    blocks = layout["blocks"] * 2 * 9 * channels**2
+    upsampling = 4 * 9 * channels * (channels // 2) + 16 * 9 * (channels // 2) * (channels // 4)
+    return grid * (mlp + blocks + upsampling + 16 * 49 * 3 * (channels // 4))
+
+
+def matrix_rate() -> float:
+    """Multiply-adds per second of this machine's processor, measured on a float32 matrix product."""
+    a = np.ones((1024, 1024), np.float32)
+    a @ a  # threads start here
+    seconds = []
+    for _ in range(5):
+        start = perf_counter()
+        a @ a
+        seconds.append(perf_counter() - start)
+    return 1024**3 / min(seconds)  # the best of five: other programs only ever slow it down
+
+
+def training_hours(config: dict, rate: float) -> float:
+    """Hours of both stages at `rate` multiply-adds per second."""
+    images = config["train_stage1"]["schedule"]["images"] + STAGE2_FACTOR * config["train_stage2"]["schedule"]["images"]
+    return images * TRAINING_PASSES * multiply_adds(config["model"]) / (rate * EFFICIENCY) / 3600
+
+
+def announce_duration(config: dict) -> None:
+    """Where there is no GPU and training will be slow, say how slow, and what is quick."""
+    if config["device"] == "cuda" or shutil.which("nvidia-smi"):
+        return
+    hours = training_hours(config, matrix_rate())
+    if hours > PATIENCE:
+        print(
+            f"No GPU here: training one person with this configuration takes about {hours:.0f} hours on this machine.\n"
+            "The demo preset takes minutes: add --configfile workflow/presets/demo.yaml. Going on as asked.",
+            flush=True,
+        )

@@ -1,0 +1,188 @@
+"""The whole workflow on two seconds of the demo actors, and what runs again after which change."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.media import probe, read_frames, read_sound
+
+ROOT = Path(__file__).parent.parent
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "pipeline", "models", "envs", "tests/tiny.yaml")
+DRIVEN = "results/Admiral_driven_by_Astronaut.mp4"
+SELF = "results/Admiral_self.mp4"
+TRAINED = "train_stage1", "train_stage2"
+
+
+class Project:
+    """A copy of the project where the workflow has been run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def snakemake(self, *words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tests/tiny.yaml", *words]
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
+
+    def planned(self, *targets: str) -> dict[str, int]:
+        """Rule -> number of jobs that the same command would run now."""
+        done = self.snakemake("-n", "--", *targets)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M) if rule != "total"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, face_mesh_weights) -> Project:
+    folder = tmp_path_factory.mktemp("project")
+    for part in PARTS:
+        source, copy = ROOT / part, folder / part
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    (folder / "weights").mkdir()
+    for name in ("face_landmark_with_attention.tflite", "face_detection_short_range.tflite"):
+        shutil.copy(ROOT / "weights" / name, folder / "weights" / name)
+    project = Project(folder)
+    done = project.snakemake("--", DRIVEN, SELF, "work/clips/Astronaut/audio.h5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def changed(project):
+    """Change a file of the project for one test."""
+    before: dict[Path, str] = {}
+
+    def change(name: str, old: str, new: str) -> None:
+        path = project.folder / name
+        before[path] = path.read_text()
+        assert old in before[path]
+        path.write_text(before[path].replace(old, new))
+
+    yield change
+    for path, text in before.items():
+        path.write_text(text)
+
+
+def test_the_result_has_the_drivers_frames_rate_and_sound(project):
+    video, driver = project.folder / DRIVEN, project.folder / "work/actors/Astronaut.mp4"
+    assert probe(video).rates[0] == probe(driver).rates[0] == Fraction(25)
+    frames = sum(1 for _ in read_frames(video))
+    assert frames == sum(1 for _ in read_frames(driver)) == 50
+    assert abs(len(read_sound(video, 16000)) / 16000 - frames / 25) <= 1 / 25
+
+
+def test_every_figure_is_a_number_or_says_why_not(project):
+    keys = "l1 psnr ssim mouth_l1 lpips fid csim apd aed gaze landmarks"
+    keys += " r_yaw r_roll r_mouth jitter face_found frames fps"
+    for video, frames in ((DRIVEN, 50), (SELF, 10)):
+        report = json.loads((project.folder / video).with_suffix(".metrics.json").read_text())
+        assert [key for key in report if key not in ("missing", "measured_with")] == keys.split()
+        for key in keys.split():
+            assert isinstance(report[key], int | float) != (key in report["missing"]), key
+        assert report["frames"] == frames and report["fps"] == 25
+    assert report["l1"] > 0 and report["psnr"] > 10
+
+
+def test_driver_and_result_stand_side_by_side(project):
+    pair = project.folder / "results/Admiral_driven_by_Astronaut.side_by_side.mp4"
+    pictures = [picture for _, picture in read_frames(pair)]
+    assert len(pictures) == 50 and pictures[0].shape == (64, 128, 3)
+    result = [picture for _, picture in read_frames(project.folder / DRIVEN)]
+    assert abs(pictures[20][:, 64:].astype(int) - result[20]).mean() < 6
+
+
+def test_the_log_of_every_term_is_kept(project):
+    header = (project.folder / "work/portraits/Admiral/video/stage2.losses.tsv").read_text().splitlines()[0]
+    terms = ["reconstruction", "perceptual", "consistency", "adversarial", "velocity", "discriminator"]
+    assert header.split("\t") == ["images", *terms]
+
+
+def test_a_second_run_has_nothing_to_do(project):
+    assert project.planned(DRIVEN, SELF) == {}
+
+
+def test_a_changed_stage2_weight_reruns_stage2_and_below(project, changed):
+    changed("config.yaml", "perceptual: ", "perceptual: 1")
+    assert set(project.planned(DRIVEN)) == {"train_stage2", "render", "measure", "present"}
+
+
+def test_a_new_driver_does_not_train_the_target_again(project):
+    videos = project.folder / "data" / "videos"
+    videos.mkdir(parents=True)
+    shutil.copy(project.folder / "work/actors/Astronaut.mp4", videos / "New.mp4")
+    planned = project.planned("results/Admiral_driven_by_New.mp4")
+    assert planned == {"crop": 1, "track_face": 1, "track_gaze": 1, "render": 1, "measure": 1, "present": 1}
+    assert project.planned(DRIVEN) == {}
+    shutil.rmtree(videos)
+
+
+def test_an_edited_docstring_reruns_nothing(project, changed):
+    changed("pipeline/render.py", '"""Render a portrait', '"""Draw a portrait')
+    assert project.planned(DRIVEN) == {}
+
+
+def test_an_edited_step_reruns_that_step_and_below(project, changed):
+    changed("pipeline/render.py", "COMMENT = ", 'COMMENT = "Edited. " + ')
+    assert set(project.planned(DRIVEN)) == {"render", "measure", "present"}
+
+
+def test_a_wrong_name_is_answered_in_one_line_with_the_names_there_are(project):
+    done = project.snakemake("-n", "--", "results/Admiral_driven_by_Nobody.mp4")
+    assert done.returncode == 1
+    line = next(line for line in (done.stdout + done.stderr).splitlines() if "Nobody" in line)
+    assert "There is no clip 'Nobody'" in line and "Astronaut" in line
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_bad_clip_stops_with_one_clear_line_and_leaves_nothing(project):
+    videos = project.folder / "data" / "videos"
+    videos.mkdir(parents=True)
+    (videos / "Broken.mp4").write_bytes((project.folder / "work/actors/Admiral.mp4").read_bytes()[:3000])
+    done = project.snakemake("--", "results/Admiral_driven_by_Broken.mp4")
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and len(said) == 1 and "data/videos/Broken.mp4" in said[0]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list((project.folder / "work/clips").glob("Broken/*"))
+    shutil.rmtree(videos)
+
+
+def test_unknown_config_keys_are_refused_by_name(project, changed):
+    changed("config.yaml", "held_out:", "held_in: 1\nheld_out:")
+    done = project.snakemake("-n", "--", DRIVEN)
+    assert done.returncode == 1 and "held_in" in done.stdout + done.stderr
+
+
+def test_the_schema_describes_every_key_of_the_config():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+
+    def check(section: dict, values: dict, path: str) -> None:
+        section = schema["$defs"][section["$ref"].rsplit("/", 1)[1]] if "$ref" in section else section
+        assert set(section["required"]) == set(section["properties"]) == set(values), path
+        for name, value in values.items():
+            key = section["properties"][name]
+            if isinstance(value, dict):
+                check(key, value, f"{path}.{name}")
+            else:
+                key = schema["$defs"][key["$ref"].rsplit("/", 1)[1]] if "$ref" in key else key
+                assert key["description"], f"{path}.{name}"
+
+    check(schema, yaml.safe_load((ROOT / "config.yaml").read_text()), "config")
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "workflow/presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_presets_change_only_keys_there_are(preset):
+    def check(over: dict, base: dict) -> None:
+        for key, value in over.items():
+            assert key in base, key
+            if isinstance(value, dict):
+                check(value, base[key])
+
+    check(yaml.safe_load(preset.read_text()), yaml.safe_load((ROOT / "config.yaml").read_text()))

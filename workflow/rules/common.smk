@@ -1,0 +1,92 @@
+# What the rules share: the clips there are, command-line flags from the config, digests of the code behind a step.
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from pipeline.code_digest import code_digest as code
+from pipeline.estimate import announce_duration
+
+# Flags that several steps take
+DEVICE = {"device": config["device"]}
+HELD_OUT = {"held_out": config["held_out"]}
+TRANSFER = {"transfer": config["transfer"]}
+QUALITY = {"quality": config["render"]["quality"]}
+WHOLE, DIRECT = {"first": 0}, {"transfer": "direct"}
+END = {"first": 1 - config["held_out"]}
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"}
+ACTORS = ["Admiral", "Astronaut"]  # the demo actors, made on demand
+NAME = r"(?:(?!_driven_by_|_speaks_)[A-Za-z0-9._-])+"
+
+
+def find_videos(folder):
+    """Clip name -> file, for every video in the folder."""
+    videos = {}
+    for path in sorted(Path(folder).glob("*")):
+        if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in videos:
+            sys.exit(f"{path}: {videos[path.stem]} has the same name; keep one of the two")
+        videos[path.stem] = path
+    return videos
+
+
+VIDEOS = find_videos("data/videos")
+
+
+def check_name(name):
+    """Stop with one line when a result asks for a clip that is not there."""
+    if name in VIDEOS or name in ACTORS:
+        if re.fullmatch(NAME, name):
+            return
+        sys.exit(f"{VIDEOS[name]}: rename it; clip names have letters, digits, '-', '_', '.' and never '_driven_by_'")
+    there = ", ".join(sorted(VIDEOS)) or "none yet"
+    sys.exit(f"There is no clip '{name}'. Clips in data/videos: {there}. Demo actors: {', '.join(ACTORS)}.")
+
+
+def video_of(wildcards):
+    """Input function: a clip's video, the user's or a demo actor's."""
+    check_name(wildcards.clip)
+    return VIDEOS.get(wildcards.clip, f"work/actors/{wildcards.clip}.mp4")
+
+
+def auxiliary_clips(wildcards):
+    """The clips that lend their motion to this target: those of the config, else those it was first trained with,
+    else the other clips there are, else the demo actors. A demo actor borrows from the other one."""
+    record = Path(f"work/portraits/{wildcards.target}/video/auxiliary.txt")
+    there = [*(VIDEOS if wildcards.target not in ACTORS else []), *ACTORS]
+    clips = [name for name in VIDEOS if name in there and name != wildcards.target][: config["auxiliary"]["count"]]
+    recorded = record.read_text().split() if record.exists() else []
+    chosen = config["auxiliary"]["clips"] or [name for name in recorded if name in there] or clips or ACTORS
+    for name in chosen:
+        check_name(name)
+    return [name for name in chosen if name != wildcards.target]
+
+
+def auxiliary_stores(store):
+    """Input function: one store of each auxiliary clip."""
+
+    def paths(wildcards):
+        return [f"work/clips/{clip}/{store}.h5" for clip in auxiliary_clips(wildcards)]
+
+    return paths
+
+
+def flags(section, prefix=""):
+    """{"schedule": {"batch": 8}} -> "--schedule.batch 8", quoted for the shell."""
+    words = []
+    for key, value in section.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            words.append(flags(value, f"{name}."))
+        else:
+            words.append(shlex.join([f"--{name.replace('_', '-')}", str(value)]))
+    return " ".join(words)
+
+
+wildcard_constraints:
+    clip=NAME,
+    target=NAME,
+    driver=NAME,
+    actor="|".join(ACTORS),

@@ -1,0 +1,107 @@
+# Reads data/videos/{clip}.* (or a demo actor). Makes the clip's stores work/clips/{clip}/{frames,face,gaze,audio}.h5.
+
+
+rule crop:
+    input:
+        video=video_of,
+        mesh=rules.fetch_face_mesh.output.mesh,
+        detector=rules.fetch_face_mesh.output.detector,
+    output:
+        frames="work/clips/{clip}/frames.h5",
+        audio="work/clips/{clip}/audio.wav",
+    log:
+        "logs/crop/{clip}.log",
+    benchmark:
+        "benchmarks/crop/{clip}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code("pipeline.crop"),
+        flags=flags(DEVICE | config["crop"]),
+    shell:
+        """
+        python -m pipeline.crop \
+            --video {input.video:q} \
+            --mesh-model {input.mesh:q} \
+            --detector-model {input.detector:q} \
+            --out {output.frames:q} \
+            --audio {output.audio:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule track_face:
+    input:
+        frames=rules.crop.output.frames,
+        mesh=rules.fetch_face_mesh.output.mesh,
+        detector=rules.fetch_face_mesh.output.detector,
+    output:
+        face="work/clips/{clip}/face.h5",
+    log:
+        "logs/track_face/{clip}.log",
+    benchmark:
+        "benchmarks/track_face/{clip}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code("pipeline.track_face"),
+        flags=flags(DEVICE | config["track_face"]),
+    shell:
+        """
+        python -m pipeline.track_face \
+            --frames {input.frames:q} \
+            --mesh-model {input.mesh:q} \
+            --detector-model {input.detector:q} \
+            --out {output.face:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule track_gaze:
+    input:
+        face=rules.track_face.output.face,
+    output:
+        gaze="work/clips/{clip}/gaze.h5",
+    log:
+        "logs/track_gaze/{clip}.log",
+    benchmark:
+        "benchmarks/track_gaze/{clip}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code("pipeline.track_gaze"),
+        flags=flags(config["track_gaze"]),
+    shell:
+        """
+        python -m pipeline.track_gaze \
+            --face {input.face:q} \
+            --out {output.gaze:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule encode_audio:
+    input:
+        audio=rules.crop.output.audio,
+        frames=rules.crop.output.frames,
+    output:
+        audio="work/clips/{clip}/audio.h5",
+    log:
+        "logs/encode_audio/{clip}.log",
+    benchmark:
+        "benchmarks/encode_audio/{clip}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code("pipeline.encode_audio"),
+    shell:
+        """
+        python -m pipeline.encode_audio \
+            --audio {input.audio:q} \
+            --frames {input.frames:q} \
+            --out {output.audio:q} \
+            2>&1 | tee {log:q}
+        """

@@ -1,0 +1,168 @@
+# Reads a portrait and a driver's stores. Makes results/{name}.mp4, its side-by-side and its figures.
+# `driven` results take the whole of another clip, `self` results the target's own held-out end.
+
+
+rule render:
+    input:
+        portrait=rules.train_stage2.output.portrait,
+        frames="work/clips/{driver}/frames.h5",
+        face="work/clips/{driver}/face.h5",
+        gaze="work/clips/{driver}/gaze.h5",
+        audio="work/clips/{driver}/audio.wav",
+    output:
+        video="work/portraits/{target}/video/driven_by_{driver}.mp4",
+    log:
+        "logs/render/{target}_driven_by_{driver}.log",
+    benchmark:
+        "benchmarks/render/{target}_driven_by_{driver}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        code=code("pipeline.render"),
+        flags=flags(DEVICE | TRANSFER | WHOLE | config["render"]),
+    shell:
+        """
+        python -m pipeline.render \
+            --portrait {input.portrait:q} \
+            --frames {input.frames:q} \
+            --face {input.face:q} \
+            --gaze {input.gaze:q} \
+            --audio {input.audio:q} \
+            --out {output.video:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
+
+
+use rule render as render_self with:
+    input:
+        portrait=rules.train_stage2.output.portrait,
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+        audio="work/clips/{target}/audio.wav",
+    output:
+        video="work/portraits/{target}/video/self.mp4",
+    log:
+        "logs/render/{target}_self.log",
+    benchmark:
+        "benchmarks/render/{target}_self.tsv"
+    params:
+        code=code("pipeline.render"),
+        flags=flags(DEVICE | DIRECT | END | config["render"]),
+
+
+rule measure:
+    input:
+        video=rules.render.output.video,
+        portrait=rules.train_stage2.output.portrait,
+        auxiliary=rules.train_stage2.output.auxiliary,
+        face="work/clips/{driver}/face.h5",
+        gaze="work/clips/{driver}/gaze.h5",
+        frames="work/clips/{driver}/frames.h5",
+        target_face="work/clips/{target}/face.h5",
+        mesh=rules.fetch_face_mesh.output.mesh,
+        detector=rules.fetch_face_mesh.output.detector,
+    output:
+        metrics="results/{target}_driven_by_{driver}.metrics.json",
+    log:
+        "logs/measure/{target}_driven_by_{driver}.log",
+    benchmark:
+        "benchmarks/measure/{target}_driven_by_{driver}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    threads: 2
+    params:
+        code=code("pipeline.measure"),
+        flags=flags(DEVICE | TRANSFER | WHOLE | config["measure"]),
+    shell:
+        """
+        python -m pipeline.measure \
+            --video {input.video:q} \
+            --portrait {input.portrait:q} \
+            --auxiliary {input.auxiliary:q} \
+            --face {input.face:q} \
+            --gaze {input.gaze:q} \
+            --frames {input.frames:q} \
+            --target-face {input.target_face:q} \
+            --mesh-model {input.mesh:q} \
+            --detector-model {input.detector:q} \
+            --out {output.metrics:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
+
+
+use rule measure as measure_self with:
+    input:
+        video=rules.render_self.output.video,
+        portrait=rules.train_stage2.output.portrait,
+        auxiliary=rules.train_stage2.output.auxiliary,
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+        frames="work/clips/{target}/frames.h5",
+        target_face="work/clips/{target}/face.h5",
+        mesh=rules.fetch_face_mesh.output.mesh,
+        detector=rules.fetch_face_mesh.output.detector,
+    output:
+        metrics="results/{target}_self.metrics.json",
+    log:
+        "logs/measure/{target}_self.log",
+    benchmark:
+        "benchmarks/measure/{target}_self.tsv"
+    params:
+        code=code("pipeline.measure"),
+        flags=flags(DEVICE | DIRECT | END | config["measure"]),
+
+
+rule present:
+    input:
+        video=rules.render.output.video,
+        metrics=rules.measure.output.metrics,
+        frames="work/clips/{driver}/frames.h5",
+        audio="work/clips/{driver}/audio.wav",
+    output:
+        video="results/{target}_driven_by_{driver}.mp4",
+        side_by_side="results/{target}_driven_by_{driver}.side_by_side.mp4",
+    log:
+        "logs/present/{target}_driven_by_{driver}.log",
+    benchmark:
+        "benchmarks/present/{target}_driven_by_{driver}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code("pipeline.present"),
+        flags=flags(WHOLE | QUALITY),
+    shell:
+        """
+        python -m pipeline.present \
+            --video {input.video:q} \
+            --metrics {input.metrics:q} \
+            --frames {input.frames:q} \
+            --audio {input.audio:q} \
+            --out {output.video:q} \
+            --side-by-side {output.side_by_side:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
+
+
+use rule present as present_self with:
+    input:
+        video=rules.render_self.output.video,
+        metrics=rules.measure_self.output.metrics,
+        frames="work/clips/{target}/frames.h5",
+        audio="work/clips/{target}/audio.wav",
+    output:
+        video="results/{target}_self.mp4",
+        side_by_side="results/{target}_self.side_by_side.mp4",
+    log:
+        "logs/present/{target}_self.log",
+    benchmark:
+        "benchmarks/present/{target}_self.tsv"
+    params:
+        code=code("pipeline.present"),
+        flags=flags(END | QUALITY),

@@ -1,0 +1,78 @@
+# Reads the target's stores, for Stage II also the auxiliary clips'. Makes work/portraits/{target}/video/stage{1,2}.pt.
+# Checkpoints lie beside the outputs, undeclared: the same command continues an interrupted training.
+
+
+rule train_stage1:
+    input:
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+    output:
+        portrait="work/portraits/{target}/video/stage1.pt",
+        history="work/portraits/{target}/video/stage1.losses.tsv",
+    log:
+        "logs/train_stage1/{target}.log",
+    benchmark:
+        "benchmarks/train_stage1/{target}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        code=code("pipeline.train_stage1"),
+        flags=flags(DEVICE | HELD_OUT | {"layout": config["model"]} | config["train_stage1"]),
+    shell:
+        """
+        python -m pipeline.train_stage1 \
+            --frames {input.frames:q} \
+            --face {input.face:q} \
+            --gaze {input.gaze:q} \
+            --out {output.portrait:q} \
+            --history {output.history:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule train_stage2:
+    input:
+        stage1=rules.train_stage1.output.portrait,
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+        auxiliary_face=auxiliary_stores("face"),
+        auxiliary_gaze=auxiliary_stores("gaze"),
+        mesh=rules.fetch_face_mesh.output.mesh,
+    output:
+        portrait="work/portraits/{target}/video/stage2.pt",
+        history="work/portraits/{target}/video/stage2.losses.tsv",
+        auxiliary="work/portraits/{target}/video/auxiliary.txt",
+    log:
+        "logs/train_stage2/{target}.log",
+    benchmark:
+        "benchmarks/train_stage2/{target}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        code=code("pipeline.train_stage2"),
+        flags=flags(DEVICE | HELD_OUT | TRANSFER | config["train_stage2"]),
+    shell:
+        """
+        python -m pipeline.train_stage2 \
+            --stage1 {input.stage1:q} \
+            --frames {input.frames:q} \
+            --face {input.face:q} \
+            --gaze {input.gaze:q} \
+            --auxiliary-face {input.auxiliary_face:q} \
+            --auxiliary-gaze {input.auxiliary_gaze:q} \
+            --mesh-model {input.mesh:q} \
+            --out {output.portrait:q} \
+            --history {output.history:q} \
+            --record {output.auxiliary:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
