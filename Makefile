@@ -3,7 +3,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 CORES ?= $(shell nproc)
 BIN := .venv/bin
-DEMO := results/Admiral_driven_by_Astronaut.mp4
+DEMO := results/Astronaut_driven_by_Admiral.mp4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup demo test lint clean

@@ -20,7 +20,7 @@ include: "workflow/rules/render.smk"
 rule demo:
     default_target: True
     input:
-        "results/Admiral_driven_by_Astronaut.mp4",
+        "results/Astronaut_driven_by_Admiral.mp4",
 
 
 onstart:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 COORDINATE_FREQUENCIES = 10  # N_x of the paper
 HEAD_FREQUENCIES = 8  # for the coordinates in the head's own frame
 FREQUENCIES = {"pose": 4, "gaze": 4}  # N_p = N_g; the other inputs enter standardised, not encoded
+FLOORS = {"expression": 0.5, "position": 0.02}  # of the spread: what a person hardly moves is noise, not to be amplified
 HEAD_UNIT = 4.0  # image size in face sizes: keeps the head's own coordinates near [-1, 1]
 
 
@@ -73,7 +74,7 @@ class Generator(nn.Module):
         """Take mean and spread of the inputs that are not encoded from the performing frames' motion, each (N, d)."""
         for name in set(self.inputs) - set(FREQUENCIES):
             getattr(self, f"{name}_mean").copy_(motion[name].mean(0))
-            getattr(self, f"{name}_scale").copy_(motion[name].std(0).clamp_min(1e-4))
+            getattr(self, f"{name}_scale").copy_(motion[name].std(0).clamp_min(FLOORS[name]))
 
     def forward(self, motion: dict[str, Tensor], code: Tensor) -> tuple[Tensor, Tensor]:
         """Render a batch.
@@ -111,7 +112,8 @@ class Generator(nn.Module):
     def prepared(self, name: str, value: Tensor) -> Tensor:
         if name in FREQUENCIES:
             return encode(value, FREQUENCIES[name])
-        return (value - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_scale")
+        # linear in the person's own range, logarithmic far outside it, where drivers grimace more than the person did
+        return ((value - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_scale")).asinh()
 
     def head_coordinates(self, motion: dict[str, Tensor]) -> Tensor:
         """(B, 2, S/4, S/4): the grid seen from the head, its position, size and roll taken out."""

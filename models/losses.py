@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-OUTLIER = 25.0  # a term past five spreads is a failed measurement, not a lesson
+FAR = 2.0  # spreads: errors beyond it count linearly, so that a failed measurement does not drown the others
 
 
 def reconstruction(image: Tensor, colours: Tensor, truth: Tensor) -> Tensor:
@@ -20,8 +20,8 @@ def perceptual(features: list[Tensor], texture: list[Tensor]) -> Tensor:
 
 
 def consistency(found: dict[str, Tensor], wanted: dict[str, Tensor], spread: dict[str, Tensor]) -> Tensor:
-    """Eq. 5 as mean squared error in units of the target's own spread, one mean per parameter group, then summed."""
-    terms = [((found[name] - wanted[name]) / spread[name]).square().clamp(max=OUTLIER).mean() for name in spread]
+    """Eq. 5 in units of the target's own spread, squared up to `FAR` (Huber): one mean per parameter group, summed."""
+    terms = [2 * F.huber_loss(found[name] / spread[name], wanted[name] / spread[name], delta=FAR) for name in spread]
     return torch.stack(terms).sum()
 
 

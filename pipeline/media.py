@@ -25,7 +25,7 @@ from pipeline.errors import InputError
 from pipeline.files import whole
 
 SOUND_GAP = 0.03  # s: where the sound's own times jump by more, it is placed anew; less is rounding of the times
-AAC = {"acodec": "aac", "audio_bitrate": "128k"}
+AAC = {"acodec": "aac", "audio_bitrate": "128k", "ar": 48000}  # 1024 samples a packet: 21 ms, less than a frame
 TAG = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "range": "tv"}
 
 

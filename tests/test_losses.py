@@ -34,11 +34,12 @@ def test_adversarial_terms_are_the_binary_cross_entropy():
     torch.testing.assert_close(losses.adversarial_discriminator(real, fake), expected)
 
 
-def test_consistency_counts_errors_in_spreads_and_bounds_outliers():
+def test_consistency_counts_errors_in_spreads_and_far_ones_linearly():
     wanted = {"pose": torch.zeros(2, 6), "gaze": torch.zeros(2, 2)}
     spread = {"pose": torch.full((6,), 0.1), "gaze": torch.full((2,), 0.5)}
-    found = {"pose": torch.full((2, 6), 0.2), "gaze": torch.full((2, 2), 100.0), "openness": torch.ones(2)}
-    torch.testing.assert_close(losses.consistency(found, wanted, spread), torch.tensor(4.0 + losses.OUTLIER))
+    found = {"pose": torch.full((2, 6), 0.1), "gaze": torch.full((2, 2), 5.0), "openness": torch.ones(2)}
+    far = losses.FAR
+    torch.testing.assert_close(losses.consistency(found, wanted, spread), torch.tensor(1.0 + 2 * far * (10 - far / 2)))
 
 
 def test_perceptual_is_zero_only_for_equal_features():

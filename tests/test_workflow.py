@@ -16,8 +16,8 @@ from pipeline.media import probe, read_frames, read_sound
 
 ROOT = Path(__file__).parent.parent
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "pipeline", "models", "envs", "tests/tiny.yaml")
-DRIVEN = "results/Admiral_driven_by_Astronaut.mp4"
-SELF = "results/Admiral_self.mp4"
+DRIVEN = "results/Astronaut_driven_by_Admiral.mp4"
+SELF = "results/Astronaut_self.mp4"
 TRAINED = "train_stage1", "train_stage2"
 
 
@@ -50,7 +50,7 @@ def project(tmp_path_factory, face_mesh_weights) -> Project:
     for name in ("face_landmark_with_attention.tflite", "face_detection_short_range.tflite"):
         shutil.copy(ROOT / "weights" / name, folder / "weights" / name)
     project = Project(folder)
-    done = project.snakemake("--", DRIVEN, SELF, "work/clips/Astronaut/audio.h5")
+    done = project.snakemake("--", DRIVEN, SELF, "work/clips/Admiral/audio.h5")
     assert done.returncode == 0, done.stdout + done.stderr
     return project
 
@@ -72,7 +72,7 @@ def changed(project):
 
 
 def test_the_result_has_the_drivers_frames_rate_and_sound(project):
-    video, driver = project.folder / DRIVEN, project.folder / "work/actors/Astronaut.mp4"
+    video, driver = project.folder / DRIVEN, project.folder / "work/actors/Admiral.mp4"
     assert probe(video).rates[0] == probe(driver).rates[0] == Fraction(25)
     frames = sum(1 for _ in read_frames(video))
     assert frames == sum(1 for _ in read_frames(driver)) == 50
@@ -92,7 +92,7 @@ def test_every_figure_is_a_number_or_says_why_not(project):
 
 
 def test_driver_and_result_stand_side_by_side(project):
-    pair = project.folder / "results/Admiral_driven_by_Astronaut.side_by_side.mp4"
+    pair = project.folder / "results/Astronaut_driven_by_Admiral.side_by_side.mp4"
     pictures = [picture for _, picture in read_frames(pair)]
     assert len(pictures) == 50 and pictures[0].shape == (64, 128, 3)
     result = [picture for _, picture in read_frames(project.folder / DRIVEN)]
@@ -100,7 +100,7 @@ def test_driver_and_result_stand_side_by_side(project):
 
 
 def test_the_log_of_every_term_is_kept(project):
-    header = (project.folder / "work/portraits/Admiral/video/stage2.losses.tsv").read_text().splitlines()[0]
+    header = (project.folder / "work/portraits/Astronaut/video/stage2.losses.tsv").read_text().splitlines()[0]
     terms = ["reconstruction", "perceptual", "consistency", "adversarial", "velocity", "discriminator"]
     assert header.split("\t") == ["images", *terms]
 
@@ -117,8 +117,8 @@ def test_a_changed_stage2_weight_reruns_stage2_and_below(project, changed):
 def test_a_new_driver_does_not_train_the_target_again(project):
     videos = project.folder / "data" / "videos"
     videos.mkdir(parents=True)
-    shutil.copy(project.folder / "work/actors/Astronaut.mp4", videos / "New.mp4")
-    planned = project.planned("results/Admiral_driven_by_New.mp4")
+    shutil.copy(project.folder / "work/actors/Admiral.mp4", videos / "New.mp4")
+    planned = project.planned("results/Astronaut_driven_by_New.mp4")
     assert planned == {"crop": 1, "track_face": 1, "track_gaze": 1, "render": 1, "measure": 1, "present": 1}
     assert project.planned(DRIVEN) == {}
     shutil.rmtree(videos)
@@ -135,18 +135,18 @@ def test_an_edited_step_reruns_that_step_and_below(project, changed):
 
 
 def test_a_wrong_name_is_answered_in_one_line_with_the_names_there_are(project):
-    done = project.snakemake("-n", "--", "results/Admiral_driven_by_Nobody.mp4")
+    done = project.snakemake("-n", "--", "results/Astronaut_driven_by_Nobody.mp4")
     assert done.returncode == 1
     line = next(line for line in (done.stdout + done.stderr).splitlines() if "Nobody" in line)
-    assert "There is no clip 'Nobody'" in line and "Astronaut" in line
+    assert "There is no clip 'Nobody'" in line and "Admiral" in line
     assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_bad_clip_stops_with_one_clear_line_and_leaves_nothing(project):
     videos = project.folder / "data" / "videos"
     videos.mkdir(parents=True)
-    (videos / "Broken.mp4").write_bytes((project.folder / "work/actors/Admiral.mp4").read_bytes()[:3000])
-    done = project.snakemake("--", "results/Admiral_driven_by_Broken.mp4")
+    (videos / "Broken.mp4").write_bytes((project.folder / "work/actors/Astronaut.mp4").read_bytes()[:3000])
+    done = project.snakemake("--", "results/Astronaut_driven_by_Broken.mp4")
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
     assert done.returncode == 1 and len(said) == 1 and "data/videos/Broken.mp4" in said[0]
     assert "Traceback" not in done.stdout + done.stderr
