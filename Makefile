@@ -18,6 +18,7 @@ setup: .venv/ready
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES) --configfile workflow/presets/demo.yaml -- $(DEMO)
+	@printf '\nvideo         %s\nside by side  %s\nfigures       %s\n' $(DEMO) $(DEMO:.mp4=.side_by_side.mp4) $(DEMO:.mp4=.metrics.json)
 
 test: setup lint
 	$(BIN)/python -m pytest -q --durations=5

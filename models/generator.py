@@ -7,7 +7,10 @@ from torch import Tensor, nn
 COORDINATE_FREQUENCIES = 10  # N_x of the paper
 HEAD_FREQUENCIES = 8  # for the coordinates in the head's own frame
 FREQUENCIES = {"pose": 4, "gaze": 4}  # N_p = N_g; the other inputs enter standardised, not encoded
-FLOORS = {"expression": 0.5, "position": 0.02}  # of the spread: what a person hardly moves is noise, not to be amplified
+FLOORS = {
+    "expression": 0.5,
+    "position": 0.02,
+}  # of the spread: less is noise, not to be amplified
 HEAD_UNIT = 4.0  # image size in face sizes: keeps the head's own coordinates near [-1, 1]
 
 

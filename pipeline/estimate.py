@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 
 TRAINING_PASSES = 3  # forward, and backward for inputs and for weights
-STAGE2_FACTOR = 2.5  # the mesh and the discriminator beside the generator, measured with the demo preset
+STAGE2_FACTOR = 1.6  # the mesh and the discriminator beside the generator, measured with the demo preset
 EFFICIENCY = 1.0  # of the float32 matrix-product rate: what training loses, bfloat16 gains; measured likewise
 PATIENCE = 1.0  # hours
 

@@ -124,6 +124,21 @@ def test_a_new_driver_does_not_train_the_target_again(project):
     shutil.rmtree(videos)
 
 
+def test_a_portrait_keeps_its_auxiliary_clips_when_others_come(project):
+    videos, portrait = project.folder / "data" / "videos", project.folder / "work/portraits/One/video"
+    videos.mkdir(parents=True)
+    for name in ("One", "Two"):
+        shutil.copy(project.folder / "work/actors/Admiral.mp4", videos / f"{name}.mp4")
+    assert project.planned("results/One_self.mp4")["track_face"] == 2
+    shutil.copy(project.folder / "work/actors/Admiral.mp4", videos / "Three.mp4")
+    assert project.planned("results/One_self.mp4")["track_face"] == 3
+    portrait.mkdir(parents=True)
+    (portrait / "auxiliary.txt").write_text("Two\n")  # as Stage II leaves it
+    assert project.planned("results/One_self.mp4")["track_face"] == 2
+    shutil.rmtree(videos)
+    shutil.rmtree(portrait.parent)
+
+
 def test_an_edited_docstring_reruns_nothing(project, changed):
     changed("pipeline/render.py", '"""Render a portrait', '"""Draw a portrait')
     assert project.planned(DRIVEN) == {}
