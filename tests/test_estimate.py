@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import yaml
 
 from pipeline import estimate
+
+ROOT = Path(__file__).parent.parent
 
 PAPER = {"size": 256, "width": 128, "layers": 8, "channels": 256, "blocks": 6}
 
@@ -12,13 +16,11 @@ def test_the_papers_generator_costs_40_billion_multiply_adds():
 def test_a_slow_preset_is_announced_and_a_quick_one_is_not(capsys, monkeypatch):
     monkeypatch.setattr(estimate.shutil, "which", lambda name: None)
     monkeypatch.setattr(estimate, "matrix_rate", lambda: 1e11)
-    with open("config.yaml") as file:
-        config = yaml.safe_load(file)
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
     estimate.announce_duration(config)
     said = capsys.readouterr().out
     assert "hours" in said and "workflow/presets/demo.yaml" in said
-    with open("workflow/presets/demo.yaml") as file:
-        demo = yaml.safe_load(file)
+    demo = yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text())
     for section in ("train_stage1", "train_stage2"):
         config[section]["schedule"] |= demo[section]["schedule"]
     config["model"] |= demo["model"]

@@ -16,7 +16,7 @@ def schedule(**changes) -> Schedule:
     return Schedule(**values | changes)
 
 
-def train(folder, clip, **changes):
+def train(folder, clip, device="cpu", **changes):
     out = folder / "stage1.pt"
     train_stage1.main(
         **clip,
@@ -26,7 +26,7 @@ def train(folder, clip, **changes):
         schedule=schedule(**changes),
         weights=train_stage1.Weights(reconstruction=100, velocity=1),
         held_out=0.25,
-        device="cpu",
+        device=device,
     )
     return out
 
