@@ -4,7 +4,7 @@ import torch
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" takes the GPU where there is one; "cpu" and "cuda" are taken at their word."""
+    """The device of that name; "auto" is the GPU where there is one, else the processor."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

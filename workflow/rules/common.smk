@@ -1,6 +1,7 @@
 # What the rules share: the clips there are, command-line flags from the config, digests of the code behind a step.
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ TRANSFER = {"transfer": config["transfer"]}
 QUALITY = {"quality": config["render"]["quality"]}
 WHOLE, DIRECT = {"first": 0}, {"transfer": "direct"}
 END = {"first": 1 - config["held_out"]}
+
+HAS_GPU = int(bool(shutil.which("nvidia-smi")))  # small networks take a GPU's turn only where there is one
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"}
 ACTORS = ["Admiral", "Astronaut"]  # the demo actors, made on demand

@@ -15,6 +15,8 @@ rule crop:
         "benchmarks/crop/{clip}.tsv"
     conda:
         "../../envs/main.yaml"
+    resources:
+        gpu=HAS_GPU,
     params:
         code=code("pipeline.crop"),
         flags=flags(DEVICE | config["crop"]),
@@ -44,6 +46,8 @@ rule track_face:
         "benchmarks/track_face/{clip}.tsv"
     conda:
         "../../envs/main.yaml"
+    resources:
+        gpu=HAS_GPU,
     params:
         code=code("pipeline.track_face"),
         flags=flags(DEVICE | config["track_face"]),
