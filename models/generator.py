@@ -97,7 +97,7 @@ class Generator(nn.Module):
         x = self.blocks(self.widen(x))
         x = F.relu(self.up1(F.interpolate(x, scale_factor=2, mode="bilinear")))
         x = F.relu(self.up2(F.interpolate(x, scale_factor=2, mode="bilinear")))
-        return self.out(x).sigmoid(), colours
+        return self.out(x).float().sigmoid(), colours  # eight bits of bfloat16 would show as bands
 
     def first_layer(self, motion: dict[str, Tensor], code: Tensor) -> Tensor:
         """The first linear layer on [pixel code, head code, frame vector] without ever building that input.

@@ -87,7 +87,7 @@ def main(
     missing = dict.fromkeys(("lpips", "fid", "csim"), NO_WEIGHTS)
     with stores.open_frames(frames) as store:
         figures |= {"face_found": float(track.valid.mean()), "frames": len(mesh), "fps": float(store.fps)}
-        wanted = metrics.landmark_motion(driver.landmarks, driver.position, store.size)[start:]
+        wanted = metrics.landmark_motion(driver.landmarks[start:], driver.position[start:], store.size)
         if face.samefile(target_face):
             figures |= against_truth(video, store, driver.landmarks * size / store.size, start, batch)
         else:

@@ -20,10 +20,13 @@ import cv2
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from pipeline.errors import InputError
 from pipeline.files import whole
 
+# Video stores colour at half the resolution: interpolate it as players do, not by repetition
+SMOOTH_COLOUR = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 SOUND_GAP = 0.03  # s: where the sound's own times jump by more, it is placed anew; less is rounding of the times
 AAC = {"acodec": "aac", "audio_bitrate": "128k", "ar": 48000}  # 1024 samples a packet: 21 ms, less than a frame
 TAG = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "range": "tv"}
@@ -258,7 +261,7 @@ def _picture_start(path: Path, otherwise: float) -> float:
 
 def _upright(frame: av.VideoFrame, aspect: Fraction | None) -> np.ndarray:
     """(H, W, 3) uint8 RGB, its pixels stretched to squares, turned as the file asks (anticlockwise, degrees)."""
-    picture = frame.to_ndarray(format="rgb24")
+    picture = frame.to_ndarray(format="rgb24", interpolation=SMOOTH_COLOUR)
     if aspect and aspect != 1:
         height, width = picture.shape[:2]
         stretched = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
