@@ -87,7 +87,7 @@ def test_every_figure_is_a_number_or_says_why_not(project):
         assert [key for key in report if key not in ("missing", "measured_with")] == keys.split()
         for key in keys.split():
             assert isinstance(report[key], int | float) != (key in report["missing"]), key
-        assert report["frames"] == frames and report["fps"] == 25
+        assert report["frames"] == frames and report["fps"] == 25 and report["face_found"] > 0.5
     assert report["l1"] > 0 and report["psnr"] > 10
 
 
@@ -110,7 +110,7 @@ def test_a_second_run_has_nothing_to_do(project):
 
 
 def test_a_changed_stage2_weight_reruns_stage2_and_below(project, changed):
-    changed("config.yaml", "perceptual: ", "perceptual: 1")
+    changed("config.yaml", "perceptual: 0", "perceptual: 1")
     assert set(project.planned(DRIVEN)) == {"train_stage2", "render", "measure", "present"}
 
 
