@@ -173,12 +173,12 @@ def main(
 def load_auxiliary(faces: list[Path], gazes: list[Path], target: Motion, transfer: Transfer) -> Motion:
     """Motion of the auxiliary clips' valid frames as the target's parameters, one clip after the other."""
     motions = []
+    target = to(target, torch.device("cpu"))  # where the stores are read
     for face, gaze in zip(faces, gazes, strict=True):
         motion, valid = load_motion(face, gaze)
         if not valid.any():
             raise InputError(f"{face}: no frame with a face, nothing to lend; take it out of `auxiliary`")
         motion = take(motion, valid)
-        target = to(target, torch.device("cpu"))
         motions.append(transferred(motion, neutral(motion), target, transfer))
     return join(motions)
 
