@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import tyro
 
+from models.errors import WeightsError
 from pipeline.errors import InputError
 
 
 def run(main: Callable) -> None:
-    """Call `main` with the command line's values; an `InputError` ends the program with its text and status 1."""
+    """Call `main` with the command line's values; bad input or weights end the program with one line and status 1."""
     try:
         tyro.cli(main, config=(tyro.conf.FlagConversionOff, tyro.conf.OmitSubcommandPrefixes))
-    except InputError as error:
+    except (InputError, WeightsError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped")
