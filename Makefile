@@ -10,10 +10,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 setup: .venv/ready
 
-.venv/ready: requirements.txt
+.venv/ready: requirements.txt requirements-no-deps.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed; name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-no-deps.txt
 	touch $@
 
 demo: setup

@@ -13,10 +13,17 @@ def reconstruction(image: Tensor, colours: Tensor, truth: Tensor) -> Tensor:
     return F.mse_loss(image, truth) + F.mse_loss(colours, low)
 
 
-def perceptual(features: list[Tensor], texture: list[Tensor]) -> Tensor:
-    """Eq. 4: mean absolute difference of features, each layer in units of the texture frame's own mean size."""
-    terms = [(a - b).abs().mean() / b.abs().mean().clamp_min(1e-6) for a, b in zip(features, texture, strict=True)]
-    return torch.stack(terms).mean()
+def perceptual(features: list[Tensor], texture: list[Tensor], weights: list[float] | None = None) -> Tensor:
+    """Eq. 4: mean absolute difference of features, layer by layer.
+
+    Args:
+        weights: of the layers, summed; None: their mean, each in units of the texture frame's own mean size, for
+            networks whose layers have no customary weights.
+    """
+    terms = torch.stack([(a - b).abs().mean() for a, b in zip(features, texture, strict=True)])
+    if weights is None:
+        return (terms / torch.stack([b.abs().mean().clamp_min(1e-6) for b in texture])).mean()
+    return (terms * terms.new_tensor(weights)).sum()
 
 
 def consistency(found: dict[str, Tensor], wanted: dict[str, Tensor], spread: dict[str, Tensor]) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from models.face_mesh import FaceMesh, box_of, crop_faces, to_image
 from models.face_parameters import FaceParameters
 
+SPREAD_FLOOR = {"pose": 0.02, "expression": 0.2, "position": 0.01, "gaze": 0.05}  # the tracker's own noise
+
 
 class MeshConsistency(nn.Module):
     """Measure motion parameters in pictures of one person.
@@ -37,8 +39,10 @@ class MeshConsistency(nn.Module):
         centre = (motion["position"][:, :2] + 1) / 2 * size + turn(self.offset.expand(len(roll), 2), -roll) * face
         return torch.cat([centre, self.side * face, -roll[:, None]], 1)
 
-    def forward(self, images: Tensor, motion: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Find the parameters in images (B, 3, S, S) in [0, 1] that were to show `motion`.
+    def forward(
+        self, images: Tensor, motion: dict[str, Tensor], texture: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Find the parameters in images (B, 3, S, S) in [0, 1] that were to show `motion`; `texture` is of no use here.
 
         Returns:
             pose (B, 6), expression (B, 50), position (B, 3), gaze (B, 2) as the tracker defines them,
@@ -48,6 +52,10 @@ class MeshConsistency(nn.Module):
         boxes = self.boxes(motion, size)
         found = self.mesh(crop_faces(images, boxes))
         return self.parameters_of(to_image(found.landmarks, boxes), size), found.features
+
+    def spread(self, motion: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The unit in which eq. 5 counts each parameter: the person's own spread, motion (N, d), and a floor."""
+        return {name: motion[name].std(0) + floor for name, floor in SPREAD_FLOOR.items()}
 
 
 def turn(vectors: Tensor, angle: Tensor) -> Tensor:

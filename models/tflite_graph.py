@@ -18,12 +18,15 @@ import torch.nn.functional as F
 from flatbuffers import flexbuffers
 from torch import Tensor, nn
 
+from models.errors import WeightsError
+
 BUILTIN = {number: name for name, number in vars(tflite.BuiltinOperator).items() if isinstance(number, int)}
 DTYPES = {
     tflite.TensorType.FLOAT32: np.float32,
     tflite.TensorType.FLOAT16: np.float16,
     tflite.TensorType.INT32: np.int32,
 }
+REMEDY = "delete it and run `python -m pipeline.fetch_face_mesh`"
 # What the flatbuffers reader and numpy raise when offsets or sizes in a damaged file point nowhere.
 DAMAGE = (struct.error, IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError)
 
@@ -73,23 +76,25 @@ class TFLiteGraph(nn.Module):
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is damaged or no TensorFlow Lite network, or lacks a tensor of `keep`.
-        UnsupportedOperator: the network needs an operator that is not known here.
     """
 
     def __init__(self, path: Path, keep: Sequence[str] = ()):
         super().__init__()
-        data = Path(path).read_bytes()
+        try:
+            data = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise WeightsError(f"{path}: no such file; `python -m pipeline.fetch_face_mesh` gets it") from None
         if data[4:8] != b"TFL3":
-            raise ValueError(f"{path}: not a TensorFlow Lite network")
+            raise WeightsError(f"{path}: not a TensorFlow Lite network; {REMEDY}")
         try:
             self._build(data)
         except UnsupportedOperator as error:
-            raise UnsupportedOperator(f"{path}: {error}") from None
+            raise WeightsError(f"{path}: {error}; {REMEDY}") from None
         except DAMAGE as error:
-            raise ValueError(f"{path}: damaged TensorFlow Lite network") from error
+            raise WeightsError(f"{path}: damaged TensorFlow Lite network; {REMEDY}") from error
         missing = [name for name in keep if name not in self._numbers]
         if missing:
-            raise ValueError(f"{path}: has no tensor named {', '.join(missing)}")
+            raise WeightsError(f"{path}: has no tensor named {', '.join(missing)}; {REMEDY}")
         self.returned = {name: self._numbers[name] for name in (*self.outputs, *keep)}
         self._spent = self._last_uses()
 

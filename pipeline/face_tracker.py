@@ -17,7 +17,6 @@ from scipy.ndimage import gaussian_filter1d
 from tqdm import tqdm
 
 from models.face_mesh import FaceDetector, FaceMesh, box_of, crop_faces, to_image
-from pipeline.errors import InputError
 
 BOX_SIGMA = 2.0  # frames, of the Gaussian over the boxes: steady crops make steady landmarks, late ones do not
 SAME_PERSON = 0.75  # of a box's side: how far a face moves at most between two detections
@@ -35,18 +34,13 @@ class FaceTracker:
         mesh_path, detector_path: the two .tflite files, see `pipeline.fetch_face_mesh`.
 
     Raises:
-        InputError: a file is missing, damaged, or another network.
+        WeightsError: a file is missing, damaged, or another network.
     """
 
     def __init__(self, mesh_path: Path, detector_path: Path, device: torch.device):
         self.device = device
-        try:
-            self.mesh = FaceMesh(mesh_path).to(self.device)
-            self.detector = FaceDetector(detector_path).to(self.device)
-        except FileNotFoundError as error:
-            raise InputError(f"{error.filename}: no such file; `python -m pipeline.fetch_face_mesh` gets it") from None
-        except (ValueError, NotImplementedError) as error:
-            raise InputError(f"{error}; delete it and run `python -m pipeline.fetch_face_mesh`") from None
+        self.mesh = FaceMesh(mesh_path).to(self.device)
+        self.detector = FaceDetector(detector_path).to(self.device)
 
     @torch.inference_mode()
     def detect(self, frames: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:

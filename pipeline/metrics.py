@@ -1,7 +1,19 @@
-"""Figures of merit, each a plain function of arrays. Images are (H, W, 3) uint8; L1 is in [0, 1] as in the paper."""
+"""Figures of merit, each a plain function of arrays.
+
+Images are (H, W, 3) uint8 where nothing else is said; L1 is in [0, 1] as in the paper.
+"""
+
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.linalg import LinAlgWarning, sqrtm
 from skimage.metrics import structural_similarity
+
+if TYPE_CHECKING:  # torch takes seconds to import, and most figures do not need it
+    from torch import Tensor, nn
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 
@@ -24,6 +36,72 @@ def ssim(image: np.ndarray, truth: np.ndarray) -> float:
             image, truth, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
         )
     )
+
+
+def lpips(images1: "Tensor", images2: "Tensor", weights: Path) -> "Tensor":
+    """Learned perceptual distance (LPIPS v0.1 with AlexNet, richzhang/PerceptualSimilarity), on the images' device.
+
+    Args:
+        images1, images2: (B, 3, H, W) float RGB in [0, 1], 32 px or more.
+        weights: torchvision's `alexnet-owt-7be5be79.pth`; its classifier is not used. The weights of the layers come
+            with the `lpips` package.
+
+    Returns:
+        (B,), 0 for equal images.
+
+    Raises:
+        WeightsError: the file is missing, damaged, carries code, or is another network's.
+    """
+    network = _lpips_network(weights).to(images1.device)
+    return network(images1, images2, normalize=True).flatten()
+
+
+@lru_cache(maxsize=1)
+def _lpips_network(weights: Path) -> "nn.Module":
+    from lpips import LPIPS
+    from torch import nn
+
+    from models.checkpoint import load_strictly, read_checkpoint
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the package calls torchvision in its old way
+        network = LPIPS(net="alex", pnet_rand=True, verbose=False)  # otherwise it would download the trunk
+    layers = dict(layer for part in network.net.children() for layer in part.named_children())
+    trunk = nn.ModuleDict({"features": nn.ModuleDict(layers)})  # the package's layers by torchvision's names
+    state = {key: value for key, value in read_checkpoint(weights).items() if "classifier." not in key}
+    load_strictly(trunk, state, weights)
+    return network.eval().requires_grad_(False)
+
+
+def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
+    """Fréchet distance of two Gaussians; of Inception features it is the FID, computed as mseitzer/pytorch-fid.
+
+    |mean1 - mean2|^2 + tr(cov1 + cov2 - 2 sqrt(cov1 cov2)), with 1e-6 added to both diagonals where the product has
+    no finite root.
+
+    Args:
+        mean1, mean2: (d,).
+        cov1, cov2: (d, d), unbiased; they may lack rank.
+
+    Raises:
+        ValueError: the root has imaginary parts above 1e-3 on its diagonal: these are no covariances.
+    """
+    mean1, cov1, mean2, cov2 = (np.asarray(values, np.float64) for values in (mean1, cov1, mean2, cov2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)  # fewer images than features: singular, and still right
+        root = sqrtm(cov1 @ cov2)
+        if not np.isfinite(root).all():
+            offset = 1e-6 * np.eye(len(cov1))
+            root = sqrtm((cov1 + offset) @ (cov2 + offset))
+    imaginary = np.abs(np.diagonal(root).imag).max()
+    if not imaginary <= 1e-3:
+        raise ValueError(f"the Fréchet distance has an imaginary part of {imaginary:.3g}: not two covariances")
+    return float(np.square(mean1 - mean2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * np.trace(root.real))
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine similarity of each pair of vectors (N, d) -> (N,) in [-1, 1]: CSIM on identity embeddings."""
+    return np.einsum("nd,nd->n", a, b) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
 
 
 def mouth_box(landmarks: np.ndarray, size: int) -> tuple[slice, slice]:

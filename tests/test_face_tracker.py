@@ -3,7 +3,7 @@ import pytest
 import skimage
 import torch
 
-from pipeline.errors import InputError
+from models.errors import WeightsError
 from pipeline.face_tracker import FaceTracker, bridge, follow
 
 CPU = torch.device("cpu")
@@ -84,10 +84,10 @@ def test_bridges_are_straight_and_held_at_the_ends():
 
 
 def test_missing_weights_name_the_step_that_fetches_them(tmp_path, face_mesh_weights):
-    with pytest.raises(InputError, match=r"none\.tflite: no such file; .*pipeline\.fetch_face_mesh"):
+    with pytest.raises(WeightsError, match=r"none\.tflite: no such file; .*pipeline\.fetch_face_mesh"):
         FaceTracker(tmp_path / "none.tflite", face_mesh_weights[1], CPU)
 
 
 def test_another_network_in_the_detectors_place_is_refused(face_mesh_weights):
-    with pytest.raises(InputError, match=r"face_landmark_with_attention\.tflite: has no tensor named"):
+    with pytest.raises(WeightsError, match=r"face_landmark_with_attention\.tflite: has no tensor named"):
         FaceTracker(face_mesh_weights[0], face_mesh_weights[0], CPU)

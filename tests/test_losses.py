@@ -46,3 +46,9 @@ def test_perceptual_is_zero_only_for_equal_features():
     features = [torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]
     assert losses.perceptual(features, features) == 0
     assert losses.perceptual([f + 0.1 for f in features], features) > 0.1
+
+
+def test_perceptual_layers_count_by_their_weights():
+    features = [torch.ones(1, 2, 3, 3), torch.ones(1, 4, 2, 2)]
+    texture = [torch.zeros(1, 2, 3, 3), torch.full((1, 4, 2, 2), 3.0)]
+    torch.testing.assert_close(losses.perceptual(features, texture, [0.25, 1.0]), torch.tensor(0.25 * 1 + 1.0 * 2))

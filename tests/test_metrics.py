@@ -1,6 +1,12 @@
+from pathlib import Path
+
+import lpips
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
+from models.errors import WeightsError
 from pipeline import metrics
 
 
@@ -65,3 +71,110 @@ def test_jitter_is_zero_for_steady_motion_and_grows_with_noise():
     steady = np.arange(10)[:, None, None] * np.ones((1, 68, 2)) * 0.01
     shaky = steady + np.random.default_rng(0).normal(size=steady.shape) * 0.01
     assert metrics.jitter(steady) < 1e-12 < metrics.jitter(shaky)
+
+
+def gaussian(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (32,) and covariance (32, 32) of `count` samples."""
+    draw = np.random.default_rng(seed)
+    samples = draw.normal(size=(count, 32)) @ draw.normal(size=(32, 32)) + draw.normal(size=32)
+    return samples.mean(0), np.cov(samples.T)
+
+
+def root_of(covariance: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(values.clip(0)) @ vectors.T
+
+
+@pytest.mark.parametrize("count", [200, 10])  # full rank, and fewer samples than dimensions
+def test_the_frechet_distance_is_that_of_the_symmetric_form(count):
+    (mean1, cov1), (mean2, cov2) = gaussian(0, count), gaussian(1, count)
+    root = root_of(cov1)
+    expected = np.square(mean1 - mean2).sum() + np.trace(cov1 + cov2 - 2 * root_of(root @ cov2 @ root))
+    assert metrics.frechet_distance(mean1, cov1, mean2, cov2) == pytest.approx(expected, rel=1e-6)
+    assert metrics.frechet_distance(mean1, cov1, mean1 + 1, cov1) == pytest.approx(32, rel=1e-4)
+
+
+def test_the_frechet_distance_of_uncorrelated_features_is_that_of_means_and_deviations():
+    distance = metrics.frechet_distance(np.array([1.0, 2]), np.diag([4.0, 9]), np.array([4.0, 6]), np.diag([1.0, 0]))
+    assert distance == pytest.approx(5**2 + (2 - 1) ** 2 + (3 - 0) ** 2)
+
+
+def test_a_product_without_a_root_gets_a_millionth_on_both_diagonals():
+    cov1, cov2 = np.array([[1.0, 0], [0, 0]]), np.array([[0, 1e-4], [1e-4, 1]])  # their product is nilpotent
+    product = (cov1 + 1e-6 * np.eye(2)) @ (cov2 + 1e-6 * np.eye(2))
+    trace_of_root = np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))  # of a 2 x 2 matrix
+    distance = metrics.frechet_distance(np.zeros(2), cov1, np.zeros(2), cov2)
+    assert trace_of_root > 1e-3
+    assert distance == pytest.approx(2 - 2 * trace_of_root, rel=1e-6)
+
+
+def test_what_is_no_covariance_has_no_frechet_distance():
+    with pytest.raises(ValueError, match="imaginary part of 1"):
+        metrics.frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), -np.eye(2))
+
+
+def test_cosine_is_1_along_0_across_and_ignores_lengths():
+    a, b = np.array([[2.0, 0], [0, 3], [1, 1]]), np.array([[5.0, 0], [7, 0], [-2, -2]])
+    assert metrics.cosine(a, b) == pytest.approx([1, 0, -1])
+
+
+ALEXNET = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
+
+
+def alexnet_trunk() -> dict[str, torch.Tensor]:
+    """`alexnet-owt-7be5be79.pth` with random numbers."""
+    made = torch.Generator().manual_seed(0)
+    state = {}
+    for index, shape in ALEXNET.items():
+        scale = (2 / np.prod(shape[1:])) ** 0.5
+        state[f"features.{index}.weight"] = torch.randn(shape, generator=made) * scale
+        state[f"features.{index}.bias"] = torch.randn(shape[0], generator=made) * 0.1
+    return state | {f"classifier.{index}.{part}": torch.ones(1) for index in (1, 4, 6) for part in ("weight", "bias")}
+
+
+@pytest.fixture(scope="module")
+def trunk() -> dict[str, torch.Tensor]:
+    return alexnet_trunk()
+
+
+def alexnet(state: dict, images: torch.Tensor) -> list[torch.Tensor]:
+    """The five ReLU outputs of images in [0, 1], of unit length at each place."""
+    shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    x, found = ((images * 2 - 1) - shift.view(3, 1, 1)) / scale.view(3, 1, 1), []
+    for index in ALEXNET:
+        if index in (3, 6):
+            x = F.max_pool2d(x, 3, stride=2)
+        stride, padding = {0: (4, 2), 3: (1, 2)}.get(index, (1, 1))
+        x = F.conv2d(x, state[f"features.{index}.weight"], state[f"features.{index}.bias"], stride, padding).relu()
+        found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+    return found
+
+
+def test_lpips_is_the_weighted_distance_of_alexnet_features(trunk, tmp_path):
+    path = tmp_path / "alexnet.pth"
+    torch.save({f"module.{key}": value for key, value in trunk.items()}, path)
+    images1, images2 = torch.rand(2, 3, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    linear = torch.load(Path(lpips.__file__).parent / "weights/v0.1/alex.pth", map_location="cpu", weights_only=True)
+    expected = sum(
+        ((a - b).square() * linear[f"lin{i}.model.1.weight"][0]).sum(1).mean((1, 2))
+        for i, (a, b) in enumerate(zip(alexnet(trunk, images1), alexnet(trunk, images2), strict=True))
+    )
+    found = metrics.lpips(images1, images2, path)
+    assert found.shape == (3,) and (found > 0.01).all()
+    assert torch.allclose(found, expected, rtol=1e-4)
+    assert (metrics.lpips(images1, images1, path) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("features.10.bias"), "lacks features.10.bias"),
+        (lambda state: state.update({"features.12.bias": torch.ones(1)}), "has features.12.bias too many"),
+    ],
+)
+def test_another_trunk_is_refused(trunk, tmp_path, change, message):
+    state = dict(trunk)
+    change(state)
+    torch.save(state, tmp_path / "alexnet.pth")
+    with pytest.raises(WeightsError, match=rf"alexnet\.pth: .*{message}"):
+        metrics.lpips(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64), tmp_path / "alexnet.pth")

@@ -1,0 +1,38 @@
+"""The consistency network Phi of eq. 5 as the paper has it: DECA's encoder on a crop of the generated picture."""
+
+import torch
+from torch import Tensor, nn
+
+from models.deca import crop_faces
+
+
+class DecaConsistency(nn.Module):
+    """Measure pose and expression in pictures of one person.
+
+    No detector runs in the training loop: a picture is cropped where its nearest performing frame, the texture frame
+    of eq. 4, has its face.
+
+    Args:
+        deca: the encoder; its weights get no gradient.
+        landmarks: (N, 68, 2) of the person's own frames, px of a picture `size` wide.
+    """
+
+    def __init__(self, deca: nn.Module, landmarks: Tensor, size: int):
+        super().__init__()
+        self.deca = deca.eval().requires_grad_(False)
+        self.register_buffer("landmarks", landmarks / size)
+
+    def forward(self, images: Tensor, motion: dict[str, Tensor], texture: Tensor) -> tuple[dict[str, Tensor], None]:
+        """Find pose (B, 6) and expression (B, 50) in images (B, 3, S, S) in [0, 1].
+
+        Args:
+            motion: what the pictures were to show; of no use here.
+            texture: (B,) index of each picture's texture frame.
+        """
+        crops = crop_faces(images, self.landmarks[texture] * images.shape[-1])
+        found = self.deca(crops)
+        return {name: found[name] for name in ("pose", "expression")}, None
+
+    def spread(self, motion: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The unit in which eq. 5 counts each parameter: the coefficients' own, as in the paper."""
+        return {name: torch.ones_like(motion[name][0]) for name in ("pose", "expression")}
