@@ -1,4 +1,4 @@
-# Reads nothing. Makes the face mesh's weights (weights/) and the demo actors' clips (work/actors/).
+# Reads models/weights.yaml. Makes the networks' weights (weights/) and the demo actors' clips (work/actors/).
 
 
 rule fetch_face_mesh:
@@ -22,10 +22,29 @@ rule fetch_face_mesh:
         """
 
 
+# `snakemake weights`: every network at once, so that one dead host stops no other. No file of it is an output,
+# so Snakemake never deletes one. Local, as a cluster's nodes may have no network.
+rule weights:
+    log:
+        "logs/weights/all.log",
+    localrule: True
+    conda:
+        "../../envs/main.yaml"
+    params:
+        mirror=config["weights"]["mirror"],
+    shell:
+        """
+        python -m pipeline.fetch_weights \
+            --folder weights \
+            --mirror={params.mirror:q} \
+            --only \
+            2>&1 | tee {log:q}
+        """
+
+
 rule make_actor:
     input:
-        mesh=rules.fetch_face_mesh.output.mesh,
-        detector=rules.fetch_face_mesh.output.detector,
+        networks=networks("mediapipe"),
     output:
         video="work/actors/{actor}.mp4",
     log:
@@ -41,8 +60,7 @@ rule make_actor:
         """
         python -m pipeline.make_actor \
             --actor {wildcards.actor:q} \
-            --mesh-model {input.mesh:q} \
-            --detector-model {input.detector:q} \
+            --networks weights \
             --out {output.video:q} \
             {params.flags} \
             2>&1 | tee {log:q}
