@@ -4,7 +4,7 @@ The camera does not move, so neither does the crop: the background is kept, and 
 decoded twice, once to see times, repeated pictures and faces, once to cut, so that its length never fills the memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from pipeline.cli import run
 from pipeline.clock import settle
 from pipeline.device import pick_device
 from pipeline.errors import InputError
-from pipeline.face_tracker import FaceTracker, follow
+from pipeline.face_tracker import follow
 from pipeline.files import sha256
 from pipeline.media import probe, read_frames, read_sound, write_sound
 from pipeline.stores import FramesWriter
+from pipeline.trackers import FaceName, open_face_tracker
 
 SOUND_RATE = 16000  # Hz
 THUMBNAIL = 64  # px: changes are seen on pictures this small, where compression noise is averaged out
@@ -41,8 +42,7 @@ class Look:
 def main(
     *,
     video: Path,
-    mesh_model: Path,
-    detector_model: Path,
+    networks: Path,
     out: Path,
     audio: Path,
     size: int,
@@ -50,13 +50,14 @@ def main(
     stride: int,
     min_found: float,
     repetition: float,
+    tracker: FaceName,
     device: str,
 ) -> None:
     """Crop.
 
     Args:
         video: the clip.
-        mesh_model, detector_model: weights of the face tracker.
+        networks: folder of the networks' files.
         out: frame store to write.
         audio: wav file to write: mono, 16 kHz, as long as the frames; silence where the clip has no sound.
         size: side of the stored frames, px.
@@ -64,11 +65,12 @@ def main(
         stride: a face is looked for in one frame of so many.
         min_found: smallest part of those frames that must show the face.
         repetition: a picture that changes less than this part of its neighbours repeats the one before.
+        tracker: "mediapipe" or "deca" (face-alignment's detector).
         device: "cpu", "cuda" or "auto".
     """
     stated = probe(video)
-    tracker = FaceTracker(mesh_model, detector_model, pick_device(device))
-    look = first_look(video, tracker, stride)
+    detect = open_face_tracker(tracker, networks, pick_device(device)).detect
+    look = first_look(video, detect, stride)
     clock = settle(look.times, look.changes, stated.rates, repetition)
     missing = [frame for frame in look.looked if frame not in look.face]
     if not look.face or len(look.face) < min_found * len(look.looked):
@@ -92,8 +94,8 @@ def main(
         print(f"{Path(video).name}: has no sound; {audio} is silence")
 
 
-def first_look(video: Path, tracker: FaceTracker, stride: int) -> Look:
-    """Decode the whole clip, keeping numbers only."""
+def first_look(video: Path, detect: Callable, stride: int) -> Look:
+    """Decode the whole clip, keeping numbers only; `detect` finds the faces in a batch of frames."""
     times, changes, looked, detections, waiting, before, shape = [], [], [], [], [], None, None
     for number, (time, image) in enumerate(read_frames(video)):
         if times and image.shape != shape:
@@ -107,10 +109,10 @@ def first_look(video: Path, tracker: FaceTracker, stride: int) -> Look:
             looked.append(number)
             waiting.append(image)
         if len(waiting) == BATCH:
-            detections += tracker.detect(np.stack(waiting))[0]
+            detections += detect(np.stack(waiting))[0]
             waiting = []
     if waiting:
-        detections += tracker.detect(np.stack(waiting))[0]
+        detections += detect(np.stack(waiting))[0]
     face = {looked[i]: box for i, box in follow(detections).items()}
     return Look(np.array(times), np.array(changes), looked, face, shape[1], shape[0])
 

@@ -2,23 +2,40 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from models import deepspeech
 from models.log_mel import RATE, SOUND_RATE, log_mel_windows
 from pipeline.cli import run
 from pipeline.errors import InputError
+from pipeline.files import sha256
+from pipeline.manifest import find
 from pipeline.media import read_sound
 from pipeline.stores import Audio, open_frames, write_audio
 
 
-def main(*, audio: Path, out: Path, frames: Path | None = None, fps: str | None = None) -> None:
+def main(
+    *,
+    audio: Path,
+    out: Path,
+    extractor: Literal["log_mel", "deepspeech"],
+    networks: Path,
+    frames: Path | None = None,
+    fps: str | None = None,
+) -> None:
     """Encode.
 
     Args:
         audio: any file with sound; its beginning is the time of frame 0.
         out: audio store to write.
-        frames: frame store whose number and rate of frames count; sound that is missing at the end is silence.
+        extractor: "log_mel" needs no weights, and its scale is absolute: the same sound gives the same features in
+            any clip. "deepspeech" is the paper's; it normalises over the whole sound, so its features depend on where
+            the clip begins and ends.
+        networks: folder of the networks' files, of which deepspeech needs its own.
+        frames: frame store whose number and rate of frames count; sound that is missing at the end is silence for
+            log_mel, and for deepspeech the last window goes on.
         fps: for speech without a clip: frames per second, as "25" or "30000/1001"; as many frames as the sound lasts.
     """
     if (frames is None) == (fps is None):
@@ -30,9 +47,22 @@ def main(*, audio: Path, out: Path, frames: Path | None = None, fps: str | None 
     else:
         rate = rate_of(fps)
         count = max(1, round(len(sound) / SOUND_RATE * rate))
-    windows = log_mel_windows(sound, np.arange(count) / float(rate))
-    write_audio(out, Audio(audio=windows, rate=float(RATE), extractor="log-mel 29", weights=""))
+    if extractor == "deepspeech":
+        features = encode_deepspeech(audio, sound, rate, count, find("deepspeech", networks))
+    else:
+        windows = log_mel_windows(sound, np.arange(count) / float(rate))
+        features = Audio(audio=windows, rate=float(RATE), extractor="log-mel 29", weights="")
+    write_audio(out, features)
     print(f"{Path(audio).name}: {len(sound) / SOUND_RATE:.2f} s of sound, {count} frames at {float(rate):.3f} frames/s")
+
+
+def encode_deepspeech(audio: Path, sound: np.ndarray, rate: Fraction, count: int, graph: Path) -> Audio:
+    """`count` windows at `rate` frames per second of (T,) samples in [-1, 1]; 16-bit samples are restored exactly."""
+    if not len(sound):
+        raise InputError(f"{audio}: its sound ends before its picture begins; give a file whose sound goes with it")
+    logits = deepspeech.load_deepspeech(graph).logits(sound, SOUND_RATE)
+    windows = deepspeech.windows(logits, rate, count)
+    return Audio(audio=windows, rate=float(deepspeech.RATE), extractor="DeepSpeech 0.1.0", weights=sha256(graph))
 
 
 def rate_of(text: str) -> Fraction:

@@ -23,6 +23,7 @@ from pipeline.babble import RATE, babble
 from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.face_tracker import FaceTracker
+from pipeline.manifest import find
 from pipeline.media import VideoWriter, write_sound
 from pipeline.puppet import EYE_CORNERS, Act, Puppet
 
@@ -67,8 +68,7 @@ ACTORS = {
 def main(
     *,
     actor: Literal["Astronaut", "Admiral"],
-    mesh_model: Path,
-    detector_model: Path,
+    networks: Path,
     out: Path,
     seconds: float,
     size: int,
@@ -78,13 +78,13 @@ def main(
 
     Args:
         actor: whose.
-        mesh_model, detector_model: weights of the face mesh, which finds the face in the portrait.
+        networks: folder of the networks' files: the face mesh finds the face in the portrait.
         out: mp4 to write.
         seconds: its length.
         size: side of the picture, px, even.
         seed: of motion and speech.
     """
-    puppet = make_puppet(actor, mesh_model, detector_model, size)
+    puppet = make_puppet(actor, networks, size)
     act, sound = script(actor, seconds, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
@@ -144,13 +144,16 @@ def _blinks(random: np.random.Generator, count: int) -> np.ndarray:
     return np.convolve(hits, shape)[:count]
 
 
-def make_puppet(actor: str, mesh_model: Path, detector_model: Path, size: int) -> Puppet:
+def make_puppet(actor: str, networks: Path, size: int) -> Puppet:
     """Find the face in an actor's portrait and cut the portrait to a square of `size` px around it."""
     who = ACTORS[actor]
     photo = who.photo()
-    track = FaceTracker(mesh_model, detector_model, torch.device("cpu")).track(lambda: [photo[None]])
+    tracker = FaceTracker(find("face_mesh", networks), find("face_detector", networks), torch.device("cpu"))
+    track = tracker.track(lambda: [photo[None]])
     if not track.valid.all():
-        raise InputError(f"{detector_model}: finds no face in the bundled portrait; delete it and fetch it again")
+        raise InputError(
+            f"{networks}: the face mesh finds no face in the bundled portrait; delete its files and run again"
+        )
     landmarks = track.mesh[0]  # (478, 3) px
     left, top, side = who.square
     scale = size / side

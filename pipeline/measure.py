@@ -5,31 +5,62 @@ The video is decoded and tracked again, as a viewer would get it. What could not
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from models.face_parameters import FaceParameters, mouth_opening, sixty_eight
+from models.face_parameters import mouth_opening
 from pipeline import metrics, stores
 from pipeline.cli import run
 from pipeline.device import pick_device
 from pipeline.errors import InputError
-from pipeline.face_tracker import FaceTracker
-from pipeline.files import sha256, whole
+from pipeline.files import whole
+from pipeline.likeness import Pair, csim, fid, lpips
+from pipeline.manifest import find
 from pipeline.media import read_frames
-from pipeline.motion import Motion, Transfer, load_motion, neutral, take, transferred
+from pipeline.motion import Motion, Transfer, load_motion, nearest, neutral, take, transferred
 from pipeline.pictures import resized
 from pipeline.portrait import load_portrait
+from pipeline.trackers import Batches, FaceName, GazeName, open_face_tracker, open_gaze_tracker
 
+PIXELS = ("l1", "psnr", "ssim", "mouth_l1")
 KEYS = (
-    *("l1", "psnr", "ssim", "mouth_l1", "lpips", "fid", "csim"),
+    *(*PIXELS, "lpips", "fid", "csim"),
     *("apd", "aed", "gaze", "landmarks", "r_yaw", "r_roll", "r_mouth", "jitter", "face_found", "frames", "fps"),
 )
 NO_TRUTH = "no truth to compare with: the driver is another person"
-NO_WEIGHTS = "needs weights that this configuration does not have"
+NOT_ASKED = "not asked for: see measure.{} in the config"
 NO_FACE = "no face found in the result: train longer, or use a clip that shows the person better"
 FLAT = "one of the two curves does not move"
+
+
+@dataclass(frozen=True)
+class Trackers:
+    """The driver's trackers, which measure the result too."""
+
+    face: FaceName
+    gaze: GazeName
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Figures that need networks of their own."""
+
+    lpips: bool
+    fid: bool
+    identity: str  # file of the identity network for CSIM; "": none
+
+
+@dataclass(frozen=True)
+class Person:
+    """Stores of one person."""
+
+    frames: Path
+    face: Path
+    gaze: Path
 
 
 def main(
@@ -37,13 +68,12 @@ def main(
     video: Path,
     portrait: Path,
     auxiliary: Path,
-    face: Path,
-    gaze: Path,
-    frames: Path,
-    target_face: Path,
-    mesh_model: Path,
-    detector_model: Path,
+    driver: Person,
+    target: Person,
+    networks: Path,
     out: Path,
+    trackers: Trackers,
+    likeness: Likeness,
     first: float,
     transfer: Transfer,
     batch: int,
@@ -55,68 +85,81 @@ def main(
         video: the rendered video.
         portrait: that rendered it.
         auxiliary: names of the clips that lent their motion to Stage II, one a line.
-        face, gaze, frames: stores of the driver.
-        target_face: face store of the target; equal to `face` where a person drives their own portrait.
-        mesh_model, detector_model: weights of the tracker.
+        driver, target: their stores; the same where a person drives their own portrait.
+        networks: folder of the networks' files.
         out: the figures, JSON.
         first: where in the driver the video begins, as a part of its length.
         transfer: as in rendering.
-        batch: frames tracked at once.
+        batch: frames looked at once.
         device: "cpu", "cuda" or "auto".
     """
     place = pick_device(device)
     person = load_portrait(portrait, torch.device("cpu"))
-    motion, valid = load_motion(face, gaze)
+    size = person.layout.size
+    motion, valid = load_motion(driver.face, driver.gaze)
     start = round(len(valid) * first)
     asked = take(transferred(motion, neutral(take(motion, valid)), person.neutral, transfer), slice(start, None))
-    driver = stores.read_face(face)
+    led = since(stores.read_face(driver.face), start)
+    result, truth = partial(decoded, video, batch), partial(stored, driver.frames, size, batch, start)
 
     # track the video again
-    size = person.layout.size
-    tracker = FaceTracker(mesh_model, detector_model, place)
-    track = tracker.track(lambda: batches(video, batch))
-    parameters = FaceParameters(torch.from_numpy(stores.read_face(target_face).neutral))
-    mesh = torch.from_numpy(track.mesh)
-    found = parameters(mesh, size)
-    landmarks = sixty_eight(mesh)[..., :2].numpy()
-    if len(mesh) != len(valid) - start:
-        raise InputError(f"{video}: {len(mesh)} frames where the driver has {len(valid) - start}; delete it, run again")
+    face = open_face_tracker(trackers.face, networks, place).track(result, size, stores.read_face(target.face).neutral)
+    if len(face.valid) != len(led.valid):
+        raise InputError(
+            f"{video}: {len(face.valid)} frames where the driver has {len(led.valid)}; delete it and run again"
+        )
+    both = face.valid & led.valid
+    with stores.open_frames(driver.frames) as clip:
+        fps, driver_size = clip.fps, clip.size
 
     # compare
     figures: dict[str, float | None] = dict.fromkeys(KEYS)
-    missing = dict.fromkeys(("lpips", "fid", "csim"), NO_WEIGHTS)
-    with stores.open_frames(frames) as store:
-        figures |= {"face_found": float(track.valid.mean()), "frames": len(mesh), "fps": float(store.fps)}
-        wanted = metrics.landmark_motion(driver.landmarks[start:], driver.position[start:], store.size)
-        if face.samefile(target_face):
-            figures |= against_truth(video, store, driver.landmarks * size / store.size, start, batch)
-        else:
-            missing |= dict.fromkeys(("l1", "psnr", "ssim", "mouth_l1"), NO_TRUTH)
-    both = track.valid & driver.valid[start:]
+    figures |= {"face_found": float(face.valid.mean()), "frames": len(face.valid), "fps": float(fps)}
+    missing = {"lpips": NOT_ASKED.format("lpips"), "fid": NOT_ASKED.format("fid"), "csim": NOT_ASKED.format("identity")}
+    with_what = {}
+    led_motion = metrics.landmark_motion(led.landmarks, led.position, driver_size)
     if both.sum() >= 2:
-        own = metrics.landmark_motion(landmarks[both], found["position"].numpy()[both], size)
-        lips = opening(landmarks[both]), opening(driver.landmarks[start:][both])
-        figures |= against_driver(take(found, torch.from_numpy(both)), take(asked, torch.from_numpy(both)))
-        figures |= {"landmarks": metrics.landmark_distance(own, wanted[both]), "r_mouth": metrics.pearson(*lips)}
-        figures |= {"jitter": metrics.jitter(own)}
+        gaze = open_gaze_tracker(trackers.gaze, networks, place, blink=0).track(result, face, fps)
+        figures |= against_asked(face, gaze, asked, both)
+        figures |= against_landmarks(face, led, led_motion, both, size)
+    if driver.face.samefile(target.face):
+        figures |= against_truth(result, truth, led.landmarks * size / driver_size)
+        if likeness.lpips:
+            figures["lpips"], with_what["lpips"] = lpips(result, truth, find("alexnet", networks))
+    else:
+        missing |= dict.fromkeys((*PIXELS, "lpips"), NO_TRUTH)
+    if likeness.fid:
+        real = partial(stored, target.frames, size, batch, 0)
+        figures["fid"], with_what["fid"] = fid(result, real, find("inception", networks), place)
+    if likeness.identity and face.valid.any():
+        reference = likest(asked, target, person.valid)
+        pairs = faces_beside(result, face, target, reference)
+        figures["csim"], with_what["csim"] = csim(pairs, Path(likeness.identity), place)
     reason = NO_FACE if both.sum() < 2 else FLAT
-    missing |= {name: reason for name in KEYS if figures[name] is None and name not in missing}
     lenders = auxiliary.read_text().split()
     measured_with = {
-        "tracker": f"{driver.tracker}, weights sha256 {sha256(mesh_model)[:12]}",
+        "tracker": f"{face.tracker}, weights sha256 {face.weights[:12]}",
         "reference": "apd, aed, gaze: mean |difference| to the motion the portrait was asked for; r, landmarks: driver",
         "crop": f"whole picture, {size} x {size}; mouth: box of the mouth's landmarks, half as wide again",
-        "units": "l1 [0, 1]; psnr dB; apd, gaze rad; aed 5 % of eye distance; landmarks, jitter face sizes",
+        "units": "l1 [0, 1]; psnr dB; apd, gaze rad; aed the tracker's own; landmarks, jitter face sizes",
+        **with_what,
         "transfer": transfer,
-        "driver_jitter": metrics.jitter(wanted),
-        "driver_frames_tracked": float(driver.valid[start:].mean()),
+        "driver_jitter": metrics.jitter(led_motion),
+        "driver_frames_tracked": float(led.valid.mean()),
         "auxiliary": lenders,
-        "driver_among_auxiliary": face.parent.name in lenders,
+        "driver_among_auxiliary": driver.face.parent.name in lenders,
     }
+    missing = {name: missing.get(name, reason) for name in KEYS if figures[name] is None}
     write(out, {**figures, "missing": missing, "measured_with": measured_with})
 
 
-def batches(video: Path, batch: int) -> Iterator[np.ndarray]:
+def since(face: stores.Face, start: int) -> stores.Face:
+    """The frames from `start` on."""
+    names = ("pose", "expression", "position", "landmarks", "mesh", "valid")
+    return replace(face, **{name: getattr(face, name)[start:] for name in names})
+
+
+def decoded(video: Path, batch: int) -> Iterator[np.ndarray]:
     """The video's frames, (n, S, S, 3) uint8 with n at most `batch`."""
     waiting = []
     for frame in read_frames(video):
@@ -128,34 +171,67 @@ def batches(video: Path, batch: int) -> Iterator[np.ndarray]:
         yield np.stack(waiting)
 
 
-def against_truth(video: Path, store: stores.Frames, landmarks: np.ndarray, start: int, batch: int) -> dict[str, float]:
-    """Pixel figures, each the mean over the frames; the truth is the store from `start` on, `landmarks` all of its."""
+def stored(frames: Path, size: int, batch: int, start: int) -> Iterator[np.ndarray]:
+    """A clip's frames from `start` on, (n, size, size, 3) uint8 with n at most `batch`."""
+    with stores.open_frames(frames) as store:
+        for begin in range(start, len(store), batch):
+            yield np.stack([resized(frame, size) for frame in store.frames[begin : begin + batch]])
+
+
+def against_truth(result: Batches, truth: Batches, landmarks: np.ndarray) -> dict[str, float]:
+    """Pixel figures, each the mean over the frames; `landmarks` (N, 68, 2) px of the truth at the result's size."""
     rows = []
-    for images in batches(video, batch):
-        for image in images:
-            truth = resized(store.frames[start + len(rows)], len(image))
-            mouth = metrics.mouth_box(landmarks[start + len(rows)], len(image))
-            compared = metrics.l1(image, truth), metrics.psnr(image, truth), metrics.ssim(image, truth)
-            rows.append((*compared, metrics.l1(image[mouth], truth[mouth])))
-    return dict(zip(("l1", "psnr", "ssim", "mouth_l1"), np.mean(rows, 0).tolist(), strict=True))
+    for images, real in zip(result(), truth(), strict=True):
+        for image, same in zip(images, real, strict=True):
+            mouth = metrics.mouth_box(landmarks[len(rows)], len(image))
+            compared = metrics.l1(image, same), metrics.psnr(image, same), metrics.ssim(image, same)
+            rows.append((*compared, metrics.l1(image[mouth], same[mouth])))
+    return dict(zip(PIXELS, np.mean(rows, 0).tolist(), strict=True))
 
 
-def against_driver(found: dict[str, torch.Tensor], asked: Motion) -> dict[str, float | None]:
-    """How well the motion found in the result follows the motion that was asked for."""
-    found = {name: value.numpy() for name, value in found.items()}
-    asked = {name: value.numpy() for name, value in asked.items()}
+def against_asked(face: stores.Face, gaze: stores.Gaze, asked: Motion, both: np.ndarray) -> dict[str, float | None]:
+    """How well the motion found in the result follows the motion that was asked for, in the frames `both`."""
+    pose, wanted = face.pose[both], asked["pose"].numpy()[both]
     return {
-        "apd": metrics.mean_distance(found["pose"], asked["pose"]),
-        "aed": metrics.mean_distance(found["expression"], asked["expression"]),
-        "gaze": metrics.mean_distance(found["gaze"], asked["gaze"]),
-        "r_yaw": metrics.pearson(found["pose"][:, 1], asked["pose"][:, 1]),
-        "r_roll": metrics.pearson(found["pose"][:, 2], asked["pose"][:, 2]),
+        "apd": metrics.mean_distance(pose, wanted),
+        "aed": metrics.mean_distance(face.expression[both], asked["expression"].numpy()[both]),
+        "gaze": metrics.mean_distance(gaze.gaze[both], asked["gaze"].numpy()[both]),
+        "r_yaw": metrics.pearson(pose[:, 1], wanted[:, 1]),
+        "r_roll": metrics.pearson(pose[:, 2], wanted[:, 2]),
+    }
+
+
+def against_landmarks(
+    face: stores.Face, led: stores.Face, led_motion: np.ndarray, both: np.ndarray, size: int
+) -> dict[str, float | None]:
+    """How well the result's landmarks follow the driver's, in the frames `both`."""
+    own = metrics.landmark_motion(face.landmarks[both], face.position[both], size)
+    return {
+        "landmarks": metrics.landmark_distance(own, led_motion[both]),
+        "r_mouth": metrics.pearson(opening(face.landmarks[both]), opening(led.landmarks[both])),
+        "jitter": metrics.jitter(own),
     }
 
 
 def opening(landmarks: np.ndarray) -> np.ndarray:
     """(N, 68, 2) -> (N,) gap between the lips in eye distances."""
     return mouth_opening(torch.from_numpy(landmarks)).numpy()
+
+
+def faces_beside(result: Batches, face: stores.Face, target: Person, reference: np.ndarray) -> Iterator[Pair]:
+    """Each frame of the result with a face, and the target's frame `reference` names for it, with their landmarks."""
+    landmarks = stores.read_face(target.face).landmarks
+    with stores.open_frames(target.frames) as store:
+        for index, image in enumerate(image for images in result() for image in images):
+            if face.valid[index]:
+                other = reference[index]
+                yield (image, face.landmarks[index]), (store.frames[other], landmarks[other])
+
+
+def likest(asked: Motion, target: Person, learned: torch.Tensor) -> np.ndarray:
+    """For each frame asked for, the index of the learned frame of the target whose motion is nearest, (N,)."""
+    motion, _ = load_motion(target.face, target.gaze)
+    return learned[nearest(asked, take(motion, learned))].numpy()
 
 
 def write(out: Path, report: dict) -> None:

@@ -12,7 +12,7 @@ Every file carries `kind` and `schema`; reading checks both, the shapes, and tha
 Arrays are filled for every frame: where `valid` is false they hold values bridged from the frames around.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -46,6 +46,10 @@ class Frames:
     @property
     def size(self) -> int:
         return self.frames.shape[1]
+
+    def batches(self, count: int) -> Callable[[], Iterator[np.ndarray]]:
+        """For a tracker: each call reads all frames from the first again, `count` at once."""
+        return lambda: (self.frames[start : start + count] for start in range(0, len(self), count))
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ SHAPES = {  # trailing shape and dtype of each dataset; None: any length
 UNITS = {
     "face": "pose: rad; expression: 1 = 5 % of the eye distance; position: crop units [-1, 1]; landmarks, mesh: px",
     "gaze": "rad",
-    "audio": "log power, see the extractor",
+    "audio": "the extractor's: log power, or logits",
 }
 
 

@@ -1,28 +1,26 @@
-"""Track the face of a clip: MediaPipe's mesh, turned into pose, expression and position."""
+"""Track the face of a clip: pose, expression, position and landmarks of every frame."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.ndimage import gaussian_filter1d
 
-from models.face_parameters import FaceParameters, fit_neutral, sixty_eight
 from pipeline import stores
 from pipeline.cli import run
 from pipeline.device import pick_device
 from pipeline.errors import InputError
-from pipeline.face_tracker import FaceTracker
-from pipeline.files import sha256
+from pipeline.trackers import FaceName, open_face_tracker
 
-CHUNK = 1024  # frames whose parameters are computed at once
+SMOOTHED = ("pose", "expression", "position")
 
 
 def main(
     *,
     frames: Path,
-    mesh_model: Path,
-    detector_model: Path,
+    networks: Path,
     out: Path,
+    tracker: FaceName,
     batch: int,
     min_valid: float,
     smoothing: float,
@@ -32,34 +30,19 @@ def main(
 
     Args:
         frames: frame store of the clip.
-        mesh_model, detector_model: weights of the face tracker.
+        networks: folder of the networks' files.
         out: face store to write.
+        tracker: "mediapipe" or "deca".
         batch: frames tracked at once.
         min_valid: smallest part of the frames that must show the face.
         smoothing: sigma in frames of a Gaussian over pose, expression and position; 0: none.
         device: "cpu", "cuda" or "auto".
     """
-    tracker = FaceTracker(mesh_model, detector_model, pick_device(device))
     with stores.open_frames(frames) as store:
-        track = tracker.track(lambda: (store.frames[i : i + batch] for i in range(0, len(store), batch)))
-        require_face(track.valid, min_valid, store)
-        size = store.size
-    mesh = torch.from_numpy(track.mesh)
-    neutral = fit_neutral(mesh[torch.from_numpy(track.valid)])
-    face = {name: smoothed(value, smoothing) for name, value in parameters(mesh, neutral, size).items()}
-    stores.write_face(
-        out,
-        stores.Face(
-            **face,
-            landmarks=sixty_eight(mesh)[..., :2].numpy(),
-            mesh=track.mesh,
-            neutral=neutral.numpy(),
-            valid=track.valid,
-            tracker="mediapipe face mesh with attention",
-            weights=sha256(mesh_model),
-        ),
-    )
-    print(f"face found in {track.valid.sum()} of {len(track.valid)} frames")
+        face = open_face_tracker(tracker, networks, pick_device(device)).track(store.batches(batch), store.size)
+        require_face(face.valid, min_valid, store)
+    stores.write_face(out, replace(face, **{name: smoothed(getattr(face, name), smoothing) for name in SMOOTHED}))
+    print(f"face found in {face.valid.sum()} of {len(face.valid)} frames")
 
 
 def require_face(valid: np.ndarray, least: float, store: stores.Frames) -> None:
@@ -71,15 +54,6 @@ def require_face(valid: np.ndarray, least: float, store: stores.Frames) -> None:
         f"{store.source}: a face in only {valid.sum()} of {len(valid)} frames, the first without one is frame {first} "
         f"({store.time[first]:.2f} s); cut such parts out, widen the crop, or use another clip"
     )
-
-
-def parameters(mesh: torch.Tensor, neutral: torch.Tensor, size: int) -> dict[str, np.ndarray]:
-    """Pose (N, 6), expression (N, 50) and position (N, 3) of landmarks (N, 478, 3) in px of frames `size` wide."""
-    measure = FaceParameters(neutral)
-    with torch.inference_mode():
-        found = [measure(part, size) for part in mesh.split(CHUNK)]
-    names = ("pose", "expression", "position")
-    return {name: torch.cat([part[name] for part in found]).numpy() for name in names}
 
 
 def smoothed(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -1,47 +1,40 @@
-"""Track the gaze of a clip from the irises of its face mesh."""
+"""Track the gaze of a clip: where the eyes look in every frame."""
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from models.face_parameters import FaceParameters
 from pipeline import stores
 from pipeline.cli import run
+from pipeline.device import pick_device
 from pipeline.errors import InputError
-from pipeline.face_tracker import bridge
-
-CHUNK = 1024  # frames whose parameters are computed at once
+from pipeline.trackers import GazeName, open_gaze_tracker
 
 
-def main(*, face: Path, out: Path, blink: float) -> None:
+def main(
+    *, frames: Path, face: Path, networks: Path, out: Path, tracker: GazeName, batch: int, blink: float, device: str
+) -> None:
     """Track the gaze.
 
     Args:
-        face: face store of the clip, from a tracker with a mesh.
+        frames: frame store of the clip.
+        face: its face store.
+        networks: folder of the networks' files.
         out: gaze store to write.
-        blink: eyes open less than this part of the person's median are blinking: the gaze is bridged.
+        tracker: "mediapipe" (irises of the face mesh) or "gaze360".
+        batch: frames tracked at once.
+        blink: eyes open less than this part of the person's median are blinking: the gaze is bridged (mediapipe).
+        device: "cpu", "cuda" or "auto".
     """
     store = stores.read_face(face)
-    if store.mesh.shape[1:] != (478, 3):
-        raise InputError(f"{face}: {store.tracker} keeps no face mesh to read the irises from; choose another tracker")
     if not store.valid.any():
         raise InputError(f"{face}: no frame shows a face; run the tracker again on a better clip")
-    gaze, openness = measured(torch.from_numpy(store.mesh), torch.from_numpy(store.neutral))
-    open_eyes = openness >= blink * np.median(openness[store.valid])
-    valid = store.valid & open_eyes
-    stores.write_gaze(
-        out, stores.Gaze(bridge(gaze, valid), valid, tracker=f"irises, {store.tracker}", weights=store.weights)
-    )
-    print(f"gaze seen in {valid.sum()} of {len(valid)} frames, eyes shut in {(store.valid & ~open_eyes).sum()}")
-
-
-def measured(mesh: torch.Tensor, neutral: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Gaze (N, 2) and openness of the eyes (N,) of landmarks (N, 478, 3)."""
-    measure = FaceParameters(neutral)
-    with torch.inference_mode():  # the frames' size matters to the position only
-        found = [measure(part, size=1) for part in mesh.split(CHUNK)]
-    return tuple(torch.cat([part[name] for part in found]).numpy() for name in ("gaze", "openness"))
+    with stores.open_frames(frames) as clip:
+        if len(clip) != len(store.valid):
+            raise InputError(f"{face}: {len(store.valid)} frames where {frames} has {len(clip)}; delete it, run again")
+        gaze = open_gaze_tracker(tracker, networks, pick_device(device), blink).track(
+            clip.batches(batch), store, clip.fps
+        )
+    stores.write_gaze(out, gaze)
+    print(f"gaze seen in {gaze.valid.sum()} of {len(gaze.valid)} frames")
 
 
 if __name__ == "__main__":

@@ -12,18 +12,16 @@ import torch
 
 from models import losses
 from models.discriminator import Discriminator
-from models.face_mesh import FaceMesh
-from models.mesh_consistency import MeshConsistency
-from pipeline import stores
 from pipeline.cli import run
 from pipeline.device import has_bfloat16, pick_device
 from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.motion import Motion, Transfer, join, load_motion, nearest, neutral, take, to, transferred
+from pipeline.perception import PerceptualName, open_perception
 from pipeline.portrait import Portrait, load_portrait, save_portrait
+from pipeline.trackers import FaceName
 from pipeline.training import (
     Checkpoint,
-    Performing,
     Schedule,
     averaged,
     beside,
@@ -34,8 +32,6 @@ from pipeline.training import (
     steps,
     write_history,
 )
-
-SPREAD_FLOOR = {"pose": 0.02, "expression": 0.2, "position": 0.01, "gaze": 0.05}  # the tracker's own noise
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def main(
     gaze: Path,
     auxiliary_face: list[Path],
     auxiliary_gaze: list[Path],
-    mesh_model: Path,
+    networks: Path,
     out: Path,
     history: Path,
     record: Path,
@@ -74,6 +70,8 @@ def main(
     critic: Critic,
     held_out: float,
     transfer: Transfer,
+    consistency: FaceName,
+    perceptual: PerceptualName,
     device: str,
 ) -> None:
     """Train Stage II.
@@ -83,12 +81,14 @@ def main(
         frames, face, gaze: the target's stores.
         auxiliary_face: face stores of the clips that lend their motion.
         auxiliary_gaze: gaze stores of the same clips, in the same order.
-        mesh_model: weights of the face mesh, the consistency and perceptual network.
+        networks: folder of the networks' files.
         out: the portrait.
         history: the loss log, tab-separated.
         record: names of the auxiliary clips, one a line: a portrait keeps them when more clips come.
         held_out: part of the target's clip, from its end, that training never sees.
         transfer: how other people's motion becomes the target's, "relative" or "direct".
+        consistency: network of eq. 5, that of the face tracker: "mediapipe" or "deca".
+        perceptual: network of eq. 4: "mediapipe", with the same consistency network only, or "vgg19".
         device: "cpu", "cuda" or "auto".
     """
     place = pick_device(device)
@@ -99,8 +99,9 @@ def main(
     own = take(data.motion, data.valid)
     foreign = to(load_auxiliary(auxiliary_face, auxiliary_gaze, portrait.neutral, transfer), place)
     texture = data.valid[nearest(foreign, own)]  # frame t of eq. 4 for every auxiliary frame
-    spread = {name: own[name].std(0) + floor for name, floor in SPREAD_FLOOR.items()}
-    phi = build_consistency(mesh_model, frames, face, data).to(place)
+    perception, files = open_perception(consistency, perceptual, networks, frames, face, data)
+    perception.to(place)
+    spread = perception.spread(own)
     average = averaged(generator, schedule.average)
     codes = torch.nn.ParameterDict({"codes": portrait.codes.to(place)})
     judge = Discriminator(channels=critic.channels).to(place, memory_format=torch.channels_last)
@@ -109,7 +110,7 @@ def main(
     settings = (
         asdict(schedule) | asdict(weights) | {"critic": asdict(critic), "held_out": held_out, "transfer": transfer}
     )
-    inputs = [stage1, frames, face, gaze, *auxiliary_face, *auxiliary_gaze, mesh_model]
+    inputs = [stage1, frames, face, gaze, *auxiliary_face, *auxiliary_gaze, *files]
     parts = {"generator": generator, "average": average, "codes": codes, "judge": judge}
     parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser}
     checkpoint = Checkpoint(out, fingerprint(settings, inputs), parts, schedule.save_minutes)
@@ -121,10 +122,11 @@ def main(
         # half performing frames with their pictures, half auxiliary motion without
         index = sample(data.valid, step, half, schedule.seed)
         other = sample(everyone, step, half, schedule.seed + 1).to(place)
+        nearby = texture[other]
         truth = data.images[index].float() / 255
         motion = join([take(data.motion, index), take(foreign, other)])
         code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
-        lent = codes["codes"][texture[other]].detach()
+        lent = codes["codes"][nearby].detach()
 
         # render both halves
         with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
@@ -133,13 +135,12 @@ def main(
         novel = image[half:]
 
         # the generator's terms: 3 and 8 on its own frames, 4, 5 and 7 on novel motion
-        found, features = phi(novel, take(foreign, other))
-        with torch.no_grad():
-            _, real_features = phi(data.images[texture[other]].float() / 255, take(data.motion, texture[other]))
+        found, features = perception(novel, take(foreign, other), nearby)
+        real_features = perception.features(data.images[nearby].float() / 255, take(data.motion, nearby), nearby)
         judge.requires_grad_(False)
         terms = {
             "reconstruction": losses.reconstruction(image[:half], colours[:half], truth),
-            "perceptual": losses.perceptual(features, real_features),
+            "perceptual": perception.perceptual(features, real_features),
             "consistency": losses.consistency(found, take(foreign, other), spread),
             "adversarial": losses.adversarial_generator(judge(novel)),
             "velocity": losses.velocity(code, neighbour),
@@ -181,16 +182,6 @@ def load_auxiliary(faces: list[Path], gazes: list[Path], target: Motion, transfe
         motion = take(motion, valid)
         motions.append(transferred(motion, neutral(motion), target, transfer))
     return join(motions)
-
-
-def build_consistency(mesh_model: Path, frames: Path, face: Path, data: Performing) -> MeshConsistency:
-    """Phi for this person, its crop fitted to their own frames."""
-    store = stores.read_face(face)
-    with stores.open_frames(frames) as pictures:
-        size = pictures.size  # the landmarks' unit
-    landmarks = torch.from_numpy(store.mesh)[data.valid.cpu()]
-    motion = to(take(data.motion, data.valid), torch.device("cpu"))
-    return MeshConsistency(FaceMesh(mesh_model), torch.from_numpy(store.neutral), landmarks, motion, size)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,16 @@ def swaying(count: int) -> np.ndarray:
 
 def run(video: Path, folder: Path, weights, **changes) -> tuple[Path, Path]:
     out, audio = folder / "frames.h5", folder / "audio.wav"
-    values = {"size": 96, "margin": 1.1, "stride": 3, "min_found": 0.9, "repetition": 0.25, "device": "cpu"} | changes
-    crop.main(video=video, mesh_model=weights[0], detector_model=weights[1], out=out, audio=audio, **values)
+    values = {
+        "tracker": "mediapipe",
+        "size": 96,
+        "margin": 1.1,
+        "stride": 3,
+        "min_found": 0.9,
+        "repetition": 0.25,
+        "device": "cpu",
+    } | changes
+    crop.main(video=video, networks=weights[0].parent, out=out, audio=audio, **values)
     return out, audio
 
 

@@ -20,7 +20,7 @@ def agreement(truth: np.ndarray, found: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("actor", ACTORS)
 def test_the_tracker_finds_the_scripted_motion(actor, face_mesh_weights):
-    puppet = make_puppet(actor, *face_mesh_weights, SIZE)
+    puppet = make_puppet(actor, face_mesh_weights[0].parent, SIZE)
     act, _ = script(actor, 20, 0)
     act = Act(*[numbers[::12] for numbers in act])
     frames = np.stack([puppet.render(Act(*numbers)) for numbers in zip(*act, strict=True)])
@@ -51,9 +51,8 @@ def test_the_actors_never_move_alike():
 
 
 def test_the_clip_is_marked_and_has_sound_of_its_length(tmp_path: Path, face_mesh_weights):
-    mesh, detector = face_mesh_weights
     out = tmp_path / "new" / "Astronaut.mp4"
-    main(actor="Astronaut", mesh_model=mesh, detector_model=detector, out=out, seconds=1.2, size=SIZE, seed=0)
+    main(actor="Astronaut", networks=face_mesh_weights[0].parent, out=out, seconds=1.2, size=SIZE, seed=0)
     assert [path.name for path in out.parent.iterdir()] == ["Astronaut.mp4"]
     frames = np.stack([frame.image for frame in read_frames(out)])
     assert frames.shape == (30, SIZE, SIZE, 3) and probe(out).rates[0] == 25
@@ -61,7 +60,7 @@ def test_the_clip_is_marked_and_has_sound_of_its_length(tmp_path: Path, face_mes
     assert abs(len(sound) - 1.2 * 16000) <= 16000 / 25 and np.abs(sound).max() > 0.3
     with av.open(str(out)) as container:
         assert container.metadata["comment"].startswith("Synthetic")
-    puppet = make_puppet("Astronaut", mesh, detector, SIZE)
+    puppet = make_puppet("Astronaut", face_mesh_weights[0].parent, SIZE)
     act = Act(*[numbers[20] for numbers in script("Astronaut", 1.2, 0)[0]])
     assert np.abs(frames[20].astype(int) - label(puppet.render(act))).mean() < 5
 

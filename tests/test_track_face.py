@@ -27,9 +27,8 @@ def track(folder: Path, frames: np.ndarray, weights: tuple[Path, Path], **change
         folder / "frames.h5", size=SIZE, fps=Fraction(25), box=(0, 0, SIZE), source="astronaut.mp4", sha256="0" * 64
     ) as writer:
         writer.append(frames)
-    values = {"batch": 3, "min_valid": 0.5, "smoothing": 0, "device": "cpu"} | changes
-    paths = {"frames": folder / "frames.h5", "mesh_model": weights[0], "detector_model": weights[1]}
-    main(**paths, out=folder / "face.h5", **values)
+    values = {"tracker": "mediapipe", "batch": 3, "min_valid": 0.5, "smoothing": 0, "device": "cpu"} | changes
+    main(frames=folder / "frames.h5", networks=weights[0].parent, out=folder / "face.h5", **values)
     return stores.read_face(folder / "face.h5")
 
 

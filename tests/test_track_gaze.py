@@ -1,5 +1,6 @@
 """On the reference landmarks of a face that looks near the camera, with its irises and lids moved by hand."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,19 @@ def mesh() -> np.ndarray:
 def gaze_of(folder: Path, mesh: np.ndarray, **changes) -> stores.Gaze:
     neutral = fit_neutral(torch.from_numpy(mesh)).numpy()
     stores.write_face(folder / "face.h5", face_of(FRAMES, mesh=mesh, neutral=neutral, **changes))
-    main(face=folder / "face.h5", out=folder / "gaze.h5", blink=0.5)
+    track(folder)
     return stores.read_gaze(folder / "gaze.h5")
+
+
+def track(folder: Path) -> None:
+    """Run the step on face.h5 in the folder; irises are read from its mesh, never from the frames."""
+    with stores.FramesWriter(
+        folder / "frames.h5", size=32, fps=Fraction(25), box=(0, 0, 32), source="face.mp4", sha256="0" * 64
+    ) as writer:
+        writer.append(np.zeros((FRAMES, 32, 32, 3), np.uint8))
+    paths = {name: folder / f"{name}.h5" for name in ("frames", "face")}
+    options = {"tracker": "mediapipe", "batch": 4, "blink": 0.5, "device": "cpu"}
+    main(**paths, networks=folder, out=folder / "gaze.h5", **options)
 
 
 def shut(mesh: np.ndarray, frames: slice) -> None:
@@ -62,8 +74,8 @@ def test_frames_without_a_face_have_no_gaze_of_their_own(tmp_path, mesh):
 def test_a_store_without_a_mesh_is_refused(tmp_path):
     face = face_of(FRAMES, mesh=np.zeros((FRAMES, 0, 3)), tracker="DECA")
     stores.write_face(tmp_path / "face.h5", face)
-    with pytest.raises(InputError, match=r"face\.h5: DECA keeps no face mesh"):
-        main(face=tmp_path / "face.h5", out=tmp_path / "gaze.h5", blink=0.5)
+    with pytest.raises(InputError, match=r"DECA keeps no face mesh to read irises from; choose components\.gaze"):
+        track(tmp_path)
 
 
 def test_a_clip_without_a_face_is_refused(tmp_path, mesh):

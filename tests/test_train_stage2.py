@@ -56,7 +56,7 @@ def write(folder, frames, weights):
     return paths
 
 
-def train(folder, clips, mesh_model, **changes):
+def train(folder, clips, networks, **changes):
     folders, stage1 = clips
     options = {
         "schedule": schedule(images=40, rate=1e-3),
@@ -67,7 +67,9 @@ def train(folder, clips, mesh_model, **changes):
     train_stage2.main(
         stage1=stage1,
         **folders["target"],
-        mesh_model=mesh_model,
+        networks=networks,
+        consistency="mediapipe",
+        perceptual="mediapipe",
         out=folder / "stage2.pt",
         history=folder / "history.tsv",
         record=folder / "auxiliary.txt",
@@ -83,27 +85,31 @@ def train(folder, clips, mesh_model, **changes):
 def test_stage2_makes_novel_motion_more_consistent(tmp_path, clips, face_mesh_weights):
     longer = {"schedule": schedule(images=240, rate=1e-3)}
     without = train(
-        tmp_path / "without", clips, face_mesh_weights[0], **longer, weights=train_stage2.Weights(100, 0, 0, 0, 1)
+        tmp_path / "without",
+        clips,
+        face_mesh_weights[0].parent,
+        **longer,
+        weights=train_stage2.Weights(100, 0, 0, 0, 1),
     )
     with_terms = train(
-        tmp_path / "with", clips, face_mesh_weights[0], **longer, weights=train_stage2.Weights(100, 0, 1, 0, 1)
+        tmp_path / "with", clips, face_mesh_weights[0].parent, **longer, weights=train_stage2.Weights(100, 0, 1, 0, 1)
     )
     logs = [np.genfromtxt(path.with_name("history.tsv"), names=True) for path in (without, with_terms)]
     assert logs[1]["consistency"][-15:].mean() < 0.9 * logs[0]["consistency"][-15:].mean()
 
 
 def test_an_interrupted_stage2_continues_to_the_same_weights(tmp_path, clips, face_mesh_weights, monkeypatch, capsys):
-    whole = weights_of(train(tmp_path / "whole", clips, face_mesh_weights[0]))
+    whole = weights_of(train(tmp_path / "whole", clips, face_mesh_weights[0].parent))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, after=6)
-        train(tmp_path / "broken", clips, face_mesh_weights[0])
-    resumed = weights_of(train(tmp_path / "broken", clips, face_mesh_weights[0]))
+        train(tmp_path / "broken", clips, face_mesh_weights[0].parent)
+    resumed = weights_of(train(tmp_path / "broken", clips, face_mesh_weights[0].parent))
     assert "continuing at step 6" in capsys.readouterr().out
     assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
 
 
 def test_the_auxiliary_clips_are_kept_on_record(tmp_path, clips, face_mesh_weights):
-    train(tmp_path, clips, face_mesh_weights[0])
+    train(tmp_path, clips, face_mesh_weights[0].parent)
     assert (tmp_path / "auxiliary.txt").read_text() == "driver\n"
     portrait = load_portrait(tmp_path / "stage2.pt", torch.device("cpu"))
     assert portrait.code.shape == (1, 4)
@@ -114,4 +120,4 @@ def test_an_auxiliary_clip_without_faces_is_refused_by_name(tmp_path, clips, fac
     blind = tmp_path / "blind.h5"
     stores.write_face(blind, stores.Face(**{**vars(face), "valid": np.zeros(10, bool)}))
     with pytest.raises(InputError, match=r"blind\.h5: no frame with a face"):
-        train(tmp_path, clips, face_mesh_weights[0], auxiliary_face=[blind])
+        train(tmp_path, clips, face_mesh_weights[0].parent, auxiliary_face=[blind])

@@ -1,11 +1,7 @@
 """The whole workflow on two seconds of the demo actors, and what runs again after which change."""
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,43 +9,18 @@ import pytest
 import yaml
 
 from pipeline.media import probe, read_frames, read_sound
+from tests.project_for_tests import ROOT, Project, copy_project
 
-ROOT = Path(__file__).parent.parent
-PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "pipeline", "models", "envs", "tests/tiny.yaml")
 DRIVEN = "results/Astronaut_driven_by_Admiral.mp4"
 SELF = "results/Astronaut_self.mp4"
 TRAINED = "train_stage1", "train_stage2"
 
 
-class Project:
-    """A copy of the project where the workflow has been run."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def snakemake(self, *words: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tests/tiny.yaml", *words]
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
-
-    def planned(self, *targets: str) -> dict[str, int]:
-        """Rule -> number of jobs that the same command would run now."""
-        done = self.snakemake("-n", "--", *targets)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M) if rule != "total"}
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, face_mesh_weights) -> Project:
     folder = tmp_path_factory.mktemp("project")
-    for part in PARTS:
-        source, copy = ROOT / part, folder / part
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
-    (folder / "weights").mkdir()
-    for name in ("face_landmark_with_attention.tflite", "face_detection_short_range.tflite"):
-        shutil.copy(ROOT / "weights" / name, folder / "weights" / name)
-    project = Project(folder)
+    copy_project(folder)
+    project = Project(folder, "tests/tiny.yaml")
     done = project.snakemake("--", DRIVEN, SELF, "work/clips/Admiral/audio.h5")
     assert done.returncode == 0, done.stdout + done.stderr
     return project

@@ -7,15 +7,32 @@ from pathlib import Path
 
 from pipeline.code_digest import code_digest as code
 from pipeline.estimate import announce_duration
+from pipeline.manifest import how_to_get, read_manifest
 
 # Flags that several steps take
+PARTS = config["components"]
 DEVICE = {"device": config["device"]}
 HELD_OUT = {"held_out": config["held_out"]}
 TRANSFER = {"transfer": config["transfer"]}
 QUALITY = {"quality": config["render"]["quality"]}
 WHOLE, DIRECT = {"first": 0}, {"transfer": "direct"}
 END = {"first": 1 - config["held_out"]}
+PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
+MEASURES = {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}, "batch": config["measure"]["batch"]}
+MEASURES |= {"likeness": {name: config["measure"][name] for name in ("lpips", "fid", "identity")}}
 
+NETWORKS = {  # what each component needs of models/weights.yaml
+    "mediapipe": ["face_mesh", "face_detector"],
+    "deca": ["s3fd", "fan", "deca"],
+    "gaze360": ["gaze360"],
+    "log_mel": [],
+    "deepspeech": ["deepspeech"],
+    "vgg19": ["vgg19"],
+    "lpips": ["alexnet"],
+    "fid": ["inception"],
+}
+
+WEIGHTS, MANIFEST = Path("weights"), read_manifest()
 HAS_GPU = int(bool(shutil.which("nvidia-smi")))  # small networks take a GPU's turn only where there is one
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"}
@@ -74,6 +91,31 @@ def auxiliary_stores(store):
         return [f"work/clips/{clip}/{store}.h5" for clip in auxiliary_clips(wildcards)]
 
     return paths
+
+
+def networks(*components):
+    """Input function: the files of these components' networks. What any component of the configuration lacks stops
+    the run here, before any work, in one list; the face mesh is made by its own rule."""
+
+    def paths(wildcards):
+        chosen = {*PARTS.values(), *(name for name in ("lpips", "fid") if config["measure"][name])}
+        needed = sorted({name for component in chosen for name in NETWORKS[component]} - {*NETWORKS["mediapipe"]})
+        lacking = [how_to_get(name, WEIGHTS) for name in needed if not (WEIGHTS / MANIFEST[name].file).exists()]
+        identity = config["measure"]["identity"]
+        if identity and not Path(identity).exists():
+            ours = Path(identity) == WEIGHTS / MANIFEST["arcface"].file
+            lacking.append(how_to_get("arcface", WEIGHTS) if ours else f"{identity}: missing; measure.identity names it")
+        if lacking:
+            sys.exit("\n".join(["This configuration needs networks that are not there:", *lacking]))
+        return [WEIGHTS / MANIFEST[name].file for component in components for name in NETWORKS[component]]
+
+    return paths
+
+
+def likeness_networks(wildcards):
+    """Input function: the files that the figures need beside the trackers'."""
+    asked = [name for name in ("lpips", "fid") if config["measure"][name]]
+    return [*networks(*asked)(wildcards), *filter(None, [config["measure"]["identity"]])]
 
 
 def flags(section, prefix=""):

@@ -4,8 +4,7 @@
 rule crop:
     input:
         video=video_of,
-        mesh=rules.fetch_face_mesh.output.mesh,
-        detector=rules.fetch_face_mesh.output.detector,
+        networks=networks(PARTS["face"]),
     output:
         frames="work/clips/{clip}/frames.h5",
         audio="work/clips/{clip}/audio.wav",
@@ -19,13 +18,12 @@ rule crop:
         gpu=HAS_GPU,
     params:
         code=code("pipeline.crop"),
-        flags=flags(DEVICE | config["crop"]),
+        flags=flags(DEVICE | {"tracker": PARTS["face"]} | config["crop"]),
     shell:
         """
         python -m pipeline.crop \
             --video {input.video:q} \
-            --mesh-model {input.mesh:q} \
-            --detector-model {input.detector:q} \
+            --networks weights \
             --out {output.frames:q} \
             --audio {output.audio:q} \
             {params.flags} \
@@ -36,8 +34,7 @@ rule crop:
 rule track_face:
     input:
         frames=rules.crop.output.frames,
-        mesh=rules.fetch_face_mesh.output.mesh,
-        detector=rules.fetch_face_mesh.output.detector,
+        networks=networks(PARTS["face"]),
     output:
         face="work/clips/{clip}/face.h5",
     log:
@@ -50,13 +47,12 @@ rule track_face:
         gpu=HAS_GPU,
     params:
         code=code("pipeline.track_face"),
-        flags=flags(DEVICE | config["track_face"]),
+        flags=flags(DEVICE | {"tracker": PARTS["face"]} | config["track_face"]),
     shell:
         """
         python -m pipeline.track_face \
             --frames {input.frames:q} \
-            --mesh-model {input.mesh:q} \
-            --detector-model {input.detector:q} \
+            --networks weights \
             --out {output.face:q} \
             {params.flags} \
             2>&1 | tee {log:q}
@@ -65,7 +61,9 @@ rule track_face:
 
 rule track_gaze:
     input:
+        frames=rules.crop.output.frames,
         face=rules.track_face.output.face,
+        networks=networks(PARTS["gaze"]),
     output:
         gaze="work/clips/{clip}/gaze.h5",
     log:
@@ -74,12 +72,16 @@ rule track_gaze:
         "benchmarks/track_gaze/{clip}.tsv"
     conda:
         "../../envs/main.yaml"
+    resources:
+        gpu=HAS_GPU,
     params:
         code=code("pipeline.track_gaze"),
-        flags=flags(config["track_gaze"]),
+        flags=flags(DEVICE | {"tracker": PARTS["gaze"]} | config["track_gaze"]),
     shell:
         """
         python -m pipeline.track_gaze \
+            --frames {input.frames:q} \
+            --networks weights \
             --face {input.face:q} \
             --out {output.gaze:q} \
             {params.flags} \
@@ -91,6 +93,7 @@ rule encode_audio:
     input:
         audio=rules.crop.output.audio,
         frames=rules.crop.output.frames,
+        networks=networks(PARTS["audio"]),
     output:
         audio="work/clips/{clip}/audio.h5",
     log:
@@ -101,11 +104,14 @@ rule encode_audio:
         "../../envs/main.yaml"
     params:
         code=code("pipeline.encode_audio"),
+        flags=flags({"extractor": PARTS["audio"]}),
     shell:
         """
         python -m pipeline.encode_audio \
             --audio {input.audio:q} \
             --frames {input.frames:q} \
+            --networks weights \
             --out {output.audio:q} \
+            {params.flags} \
             2>&1 | tee {log:q}
         """

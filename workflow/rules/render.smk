@@ -60,12 +60,14 @@ rule measure:
         video=rules.render.output.video,
         portrait=rules.train_stage2.output.portrait,
         auxiliary=rules.train_stage2.output.auxiliary,
+        frames="work/clips/{driver}/frames.h5",
         face="work/clips/{driver}/face.h5",
         gaze="work/clips/{driver}/gaze.h5",
-        frames="work/clips/{driver}/frames.h5",
+        target_frames="work/clips/{target}/frames.h5",
         target_face="work/clips/{target}/face.h5",
-        mesh=rules.fetch_face_mesh.output.mesh,
-        detector=rules.fetch_face_mesh.output.detector,
+        target_gaze="work/clips/{target}/gaze.h5",
+        networks=networks(PARTS["face"], PARTS["gaze"]),
+        likeness=likeness_networks,
     output:
         metrics="results/{target}_driven_by_{driver}.metrics.json",
     log:
@@ -77,19 +79,20 @@ rule measure:
     threads: 2
     params:
         code=code("pipeline.measure"),
-        flags=flags(DEVICE | TRANSFER | WHOLE | config["measure"]),
+        flags=flags(DEVICE | TRANSFER | WHOLE | MEASURES),
     shell:
         """
         python -m pipeline.measure \
             --video {input.video:q} \
             --portrait {input.portrait:q} \
             --auxiliary {input.auxiliary:q} \
-            --face {input.face:q} \
-            --gaze {input.gaze:q} \
-            --frames {input.frames:q} \
-            --target-face {input.target_face:q} \
-            --mesh-model {input.mesh:q} \
-            --detector-model {input.detector:q} \
+            --driver.frames {input.frames:q} \
+            --driver.face {input.face:q} \
+            --driver.gaze {input.gaze:q} \
+            --target.frames {input.target_frames:q} \
+            --target.face {input.target_face:q} \
+            --target.gaze {input.target_gaze:q} \
+            --networks weights \
             --out {output.metrics:q} \
             {params.flags} \
             2>&1 | tee {log:q}
@@ -101,12 +104,14 @@ use rule measure as measure_self with:
         video=rules.render_self.output.video,
         portrait=rules.train_stage2.output.portrait,
         auxiliary=rules.train_stage2.output.auxiliary,
+        frames="work/clips/{target}/frames.h5",
         face="work/clips/{target}/face.h5",
         gaze="work/clips/{target}/gaze.h5",
-        frames="work/clips/{target}/frames.h5",
+        target_frames="work/clips/{target}/frames.h5",
         target_face="work/clips/{target}/face.h5",
-        mesh=rules.fetch_face_mesh.output.mesh,
-        detector=rules.fetch_face_mesh.output.detector,
+        target_gaze="work/clips/{target}/gaze.h5",
+        networks=networks(PARTS["face"], PARTS["gaze"]),
+        likeness=likeness_networks,
     output:
         metrics="results/{target}_self.metrics.json",
     log:
@@ -115,7 +120,7 @@ use rule measure as measure_self with:
         "benchmarks/measure/{target}_self.tsv"
     params:
         code=code("pipeline.measure"),
-        flags=flags(DEVICE | DIRECT | END | config["measure"]),
+        flags=flags(DEVICE | DIRECT | END | MEASURES),
 
 
 rule present:

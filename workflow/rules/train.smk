@@ -43,7 +43,7 @@ rule train_stage2:
         gaze="work/clips/{target}/gaze.h5",
         auxiliary_face=auxiliary_stores("face"),
         auxiliary_gaze=auxiliary_stores("gaze"),
-        mesh=rules.fetch_face_mesh.output.mesh,
+        networks=networks(PARTS["face"], PARTS["perceptual"]),
     output:
         portrait="work/portraits/{target}/video/stage2.pt",
         history="work/portraits/{target}/video/stage2.losses.tsv",
@@ -59,7 +59,7 @@ rule train_stage2:
         gpu=1,
     params:
         code=code("pipeline.train_stage2"),
-        flags=flags(DEVICE | HELD_OUT | TRANSFER | config["train_stage2"]),
+        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"]),
     shell:
         """
         python -m pipeline.train_stage2 \
@@ -69,7 +69,7 @@ rule train_stage2:
             --gaze {input.gaze:q} \
             --auxiliary-face {input.auxiliary_face:q} \
             --auxiliary-gaze {input.auxiliary_gaze:q} \
-            --mesh-model {input.mesh:q} \
+            --networks weights \
             --out {output.portrait:q} \
             --history {output.history:q} \
             --record {output.auxiliary:q} \

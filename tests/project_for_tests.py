@@ -1,0 +1,39 @@
+"""A copy of the project in which a test runs the workflow."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "pipeline", "models", "envs", "tests")
+
+
+class Project:
+    """A copy of the project where the workflow is run with the given configuration files."""
+
+    def __init__(self, folder: Path, *configs: str):
+        self.folder, self.configs = folder, configs
+
+    def snakemake(self, *words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *self.configs, *words]
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
+
+    def planned(self, *targets: str) -> dict[str, int]:
+        """Rule -> number of jobs that the same command would run now."""
+        done = self.snakemake("-n", "--", *targets)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M) if rule != "total"}
+
+
+def copy_project(folder: Path) -> None:
+    """Copy what the workflow needs, and the face mesh's weights."""
+    for part in PARTS:
+        source, copy = ROOT / part, folder / part
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    (folder / "weights").mkdir()
+    for name in ("face_landmark_with_attention.tflite", "face_detection_short_range.tflite"):
+        shutil.copy(ROOT / "weights" / name, folder / "weights" / name)
