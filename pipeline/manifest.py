@@ -1,6 +1,7 @@
 """The weights files there are, as models/weights.yaml lists them: which file a network is, and how to get it."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,16 @@ import yaml
 from pipeline.errors import InputError
 
 MANIFEST = Path(__file__).parent.parent / "models" / "weights.yaml"
+NETWORKS = {  # what each component of a configuration needs
+    "mediapipe": ("face_mesh", "face_detector"),
+    "deca": ("s3fd", "fan", "deca"),
+    "gaze360": ("gaze360",),
+    "log_mel": (),
+    "deepspeech": ("deepspeech",),
+    "vgg19": ("vgg19",),
+    "lpips": ("alexnet",),
+    "fid": ("inception",),
+}
 SHOWN = 8  # hexadecimal digits of a digest in a message
 
 
@@ -46,6 +57,13 @@ def read_manifest() -> dict[str, Entry]:
         sources = tuple(Source(**source) for source in fields.pop("sources"))
         entries[name] = Entry(name, sources=sources, needed_by=tuple(fields.pop("needed_by")), **fields)
     return entries
+
+
+def licences(components: Iterable[str]) -> dict[str, str]:
+    """Licence of every file that these components use, by the file's name."""
+    manifest = read_manifest()
+    names = dict.fromkeys(name for component in components for name in NETWORKS[component])
+    return {manifest[name].file: manifest[name].licence for name in names}
 
 
 def find(name: str, folder: Path) -> Path:

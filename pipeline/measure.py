@@ -19,7 +19,7 @@ from pipeline.device import pick_device
 from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.likeness import Pair, csim, fid, lpips
-from pipeline.manifest import find
+from pipeline.manifest import find, licences
 from pipeline.media import read_frames
 from pipeline.motion import Motion, Transfer, load_motion, nearest, neutral, take, transferred
 from pipeline.pictures import resized
@@ -143,6 +143,7 @@ def main(
         "crop": f"whole picture, {size} x {size}; mouth: box of the mouth's landmarks, half as wide again",
         "units": "l1 [0, 1]; psnr dB; apd, gaze rad; aed the tracker's own; landmarks, jitter face sizes",
         **with_what,
+        "licences": licences([trackers.face, trackers.gaze, *(n for n in ("lpips", "fid") if getattr(likeness, n))]),
         "transfer": transfer,
         "driver_jitter": metrics.jitter(led_motion),
         "driver_frames_tracked": float(led.valid.mean()),

@@ -7,7 +7,7 @@ import pytest
 from pipeline import manifest
 from pipeline.errors import InputError
 from pipeline.fetch_face_mesh import DETECTOR, MESH, SHA256
-from pipeline.manifest import find, how_to_get, read_manifest
+from pipeline.manifest import NETWORKS, find, how_to_get, licences, read_manifest
 
 ROOT = Path(__file__).parent.parent
 NAMES = "face_mesh face_detector deca s3fd fan gaze360 deepspeech vgg19 alexnet inception arcface"
@@ -104,3 +104,8 @@ def test_a_folder_with_the_files_name_is_no_file(tmp_path):
     (tmp_path / "deca_model.tar").mkdir()
     with pytest.raises(InputError, match="missing"):
         find("deca", tmp_path)
+
+
+def test_every_component_has_its_networks_and_their_licences():
+    assert {name for names in NETWORKS.values() for name in names} | {"arcface"} == set(read_manifest())
+    assert licences(["deca", "log_mel"])["deca_model.tar"] == "non-commercial research"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.code_digest import code_digest as code
 from pipeline.estimate import announce_duration
-from pipeline.manifest import how_to_get, read_manifest
+from pipeline.manifest import NETWORKS, how_to_get, read_manifest
 
 # Flags that several steps take
 PARTS = config["components"]
@@ -20,17 +20,6 @@ END = {"first": 1 - config["held_out"]}
 PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
 MEASURES = {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}, "batch": config["measure"]["batch"]}
 MEASURES |= {"likeness": {name: config["measure"][name] for name in ("lpips", "fid", "identity")}}
-
-NETWORKS = {  # what each component needs of models/weights.yaml
-    "mediapipe": ["face_mesh", "face_detector"],
-    "deca": ["s3fd", "fan", "deca"],
-    "gaze360": ["gaze360"],
-    "log_mel": [],
-    "deepspeech": ["deepspeech"],
-    "vgg19": ["vgg19"],
-    "lpips": ["alexnet"],
-    "fid": ["inception"],
-}
 
 WEIGHTS, MANIFEST = Path("weights"), read_manifest()
 HAS_GPU = int(bool(shutil.which("nvidia-smi")))  # small networks take a GPU's turn only where there is one
