@@ -93,7 +93,9 @@ def networks(*components):
         identity = config["measure"]["identity"]
         if identity and not Path(identity).exists():
             ours = Path(identity) == WEIGHTS / MANIFEST["arcface"].file
-            lacking.append(how_to_get("arcface", WEIGHTS) if ours else f"{identity}: missing; measure.identity names it")
+            lacking.append(
+                how_to_get("arcface", WEIGHTS) if ours else f"{identity}: missing; measure.identity names it"
+            )
         if lacking:
             sys.exit("\n".join(["This configuration needs networks that are not there:", *lacking]))
         return [WEIGHTS / MANIFEST[name].file for component in components for name in NETWORKS[component]]
