@@ -8,10 +8,11 @@ from pipeline.files import whole
 
 
 def test_bad_input_ends_in_one_line_and_status_1(tmp_path):
-    command = [sys.executable, "-m", "pipeline.track_gaze", "--face", str(tmp_path / "no.h5"), "--blink", "0.5"]
-    done = subprocess.run([*command, "--out", str(tmp_path / "gaze.h5")], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pipeline.encode_audio", "--audio", str(tmp_path / "no.wav"), "--fps", "25"]
+    command += ["--extractor", "log_mel", "--networks", str(tmp_path), "--out", str(tmp_path / "audio.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ") and "no.h5: no such file" in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ") and "no.wav: no such file" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ REST = Act(*[0.0] * len(Act._fields))
 
 @pytest.fixture(scope="module")
 def puppet(face_mesh_weights) -> Puppet:
-    return make_puppet("Admiral", *face_mesh_weights, SIZE)
+    return make_puppet("Admiral", face_mesh_weights[0].parent, SIZE)
 
 
 def around(puppet: Puppet, mark: int, reach: float) -> tuple[slice, slice]:
