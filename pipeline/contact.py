@@ -1,0 +1,106 @@
+"""Lay every target driven by every other clip out in one video: a column per driver, a row per target."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from itertools import count
+from math import ceil
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from pipeline import stores
+from pipeline.cli import run
+from pipeline.errors import InputError
+from pipeline.media import Frame, VideoWriter, read_frames
+from pipeline.pictures import resized
+
+FPS = 25  # of the contact video; the clips differ
+CELL = 128  # side of a picture, px
+STRIP = 24  # height of the drivers' names above the pictures, px
+ROUNDING = 1e-6  # s: of times as floats
+PAPER, INK = 24, (235, 235, 235)
+COMMENT = "Synthetic: rendered by MyPortrait, but for the drivers' row and the diagonal, which are the clips themselves"
+
+
+def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int) -> None:
+    """Contact.
+
+    Args:
+        frames: frame stores of the clips, each in a folder of the clip's name; two or more.
+        videos: the rendered videos target by target, each target's in the order of its drivers in `frames`.
+        out: the contact video, 25 frames/s without sound, as long as the longest clip; who has ended stands still.
+        quality: x264's constant rate factor, lower is better; 0 to 51.
+
+    Raises:
+        InputError: a file cannot be read, or there is not one video for every target and other clip.
+    """
+    names = [path.parent.name for path in frames]
+    pairs = [(target, driver) for target in range(len(names)) for driver in range(len(names)) if target != driver]
+    if len(videos) != len(pairs):
+        raise InputError(f"{out}: {len(names)} clips make {len(pairs)} videos, not {len(videos)}; name each once")
+    canvas = blank(names)
+    with ExitStack() as opened:
+        clips = [opened.enter_context(stores.open_frames(path)) for path in frames]
+        own = [at_ticks(stored_frames(clip)) for clip in clips]
+        results = {pair: at_ticks(read_frames(path)) for pair, path in zip(pairs, videos, strict=True)}
+        height, width = canvas.shape[:2]
+        writer = VideoWriter(out, size=(width, height), fps=Fraction(FPS), sound=None, quality=quality, comment=COMMENT)
+        with writer:
+            ticks = max(ceil(len(clip) / clip.fps * FPS) for clip in clips)
+            for _ in tqdm(range(ticks), desc="contact", unit="frame", mininterval=5):
+                for number, pictures in enumerate(own):
+                    cell(canvas, 0, number)[:] = cell(canvas, 1 + number, number)[:] = next(pictures)
+                for (target, driver), pictures in results.items():
+                    cell(canvas, 1 + target, driver)[:] = next(pictures)
+                writer.write(canvas[None])
+
+
+def at_ticks(frames: Iterator[Frame]) -> Iterator[np.ndarray]:
+    """Yield without end the picture shown k / `FPS` s after the first frame, k = 0, 1, ...: (CELL, CELL, 3) uint8.
+
+    After the last frame that one stays.
+    """
+    shown = next(frames)
+    following, start, picture = next(frames, None), shown.time, resized(shown.image, CELL)
+    for tick in count():
+        while following is not None and following.time - start <= tick / FPS + ROUNDING:
+            shown, following = following, next(frames, None)
+            picture = resized(shown.image, CELL)
+        yield picture
+
+
+def stored_frames(clip: stores.Frames) -> Iterator[Frame]:
+    """Every frame of a store with its time, one in memory at once."""
+    return (Frame(time, clip.frames[index]) for index, time in enumerate(clip.time))
+
+
+def blank(names: list[str]) -> np.ndarray:
+    """The contact picture without cells, uint8: drivers' names above the columns, targets' names left of the rows."""
+    canvas = np.full((STRIP + CELL * (1 + len(names)), CELL * (1 + len(names)), 3), PAPER, np.uint8)
+    write_in(canvas[STRIP : STRIP + CELL, :CELL], "driver")
+    for number, name in enumerate(names):
+        write_in(canvas[:STRIP, CELL * (1 + number) : CELL * (2 + number)], name)
+        write_in(canvas[STRIP + CELL * (1 + number) : STRIP + CELL * (2 + number), :CELL], name)
+    return canvas
+
+
+def cell(canvas: np.ndarray, row: int, column: int) -> np.ndarray:
+    """View of a (CELL, CELL, 3) cell; row 0 is the drivers', row 1 the first target's."""
+    return canvas[STRIP + CELL * row :, CELL * (1 + column) :][:CELL, :CELL]
+
+
+def write_in(plate: np.ndarray, name: str) -> None:
+    """Write a name in the middle of `plate` (H, W, 3), in place; a long one is written smaller."""
+    scale, font = 0.42, cv2.FONT_HERSHEY_SIMPLEX
+    wide = cv2.getTextSize(name, font, scale, 1)[0][0]
+    scale *= min(1, (plate.shape[1] - 8) / wide)
+    (width, height), _ = cv2.getTextSize(name, font, scale, 1)
+    corner = (plate.shape[1] - width) // 2, (plate.shape[0] + height) // 2
+    cv2.putText(plate, name, corner, font, scale, INK, 1, cv2.LINE_AA)
+
+
+if __name__ == "__main__":
+    run(main)

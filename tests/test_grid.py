@@ -1,0 +1,72 @@
+"""What `snakemake grid` plans: every clip tracked once, every target trained once, and nothing again."""
+
+import pytest
+
+from tests.project_for_tests import Project, copy_project
+
+
+@pytest.fixture
+def project(tmp_path, face_mesh_weights) -> Project:
+    """A project whose clips are empty files: a plan reads none."""
+    copy_project(tmp_path)
+    (tmp_path / "data/videos").mkdir(parents=True)
+    return Project(tmp_path, "tests/tiny.yaml")
+
+
+def add_clips(project: Project, names: list[str]) -> None:
+    for name in names:
+        (project.folder / f"data/videos/{name}.mp4").touch()
+
+
+def whole_plan(clips: int) -> dict[str, int]:
+    once_a_clip = ("crop", "track_face", "track_gaze", "train_stage1", "train_stage2")
+    once_a_pair = ("render", "measure", "present")
+    counts = dict.fromkeys(once_a_clip, clips) | dict.fromkeys(once_a_pair, clips * (clips - 1))
+    return counts | {"contact": 1, "grid": 1}
+
+
+def pretend_finished(project: Project) -> None:
+    """Leave every file of Cleo's and Dora's grid empty, with the records of a finished run; each lent to the other."""
+    summary = project.snakemake("--summary", "--", "grid").stdout
+    rows = [line.split("\t") for line in summary.splitlines() if line.endswith("update pending")]
+    for path in (project.folder / row[0] for row in rows):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if path.name == "auxiliary.txt":
+            path.write_text("Dora\n" if path.parent.parent.name == "Cleo" else "Cleo\n")
+    done = project.snakemake("--touch", "--forceall", "--", "grid")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_clip_is_tracked_once_and_every_target_trained_once(project):
+    add_clips(project, ["Cleo", "Dora", "Emil", "Finn"])
+    assert project.planned("grid") == whole_plan(4)
+
+
+def test_ten_clips_make_ninety_results(project):
+    add_clips(project, [f"Clip{number}" for number in range(10)])
+    assert project.planned("grid") == whole_plan(10)
+
+
+def test_one_more_clip_runs_nothing_of_the_finished_results_again(project):
+    add_clips(project, ["Cleo", "Dora"])
+    pretend_finished(project)
+    add_clips(project, ["Anna"])  # comes first, so that its motion would be the first to be lent
+    once = ("crop", "track_face", "track_gaze", "train_stage1", "train_stage2", "contact", "grid")
+    new_pairs = ("render", "measure", "present")
+    assert project.planned("grid") == dict.fromkeys(once, 1) | dict.fromkeys(new_pairs, 4)
+
+
+def test_fewer_than_two_clips_are_answered_in_one_line(project):
+    add_clips(project, ["Cleo"])
+    done = project.snakemake("-n", "--", "grid")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in said
+    assert sum("two clips or more in data/videos; there: Cleo" in line for line in said.splitlines()) == 1
+
+
+def test_a_clip_with_a_bad_name_is_named_in_one_line(project):
+    add_clips(project, ["Cleo", "My film"])
+    done = project.snakemake("-n", "--", "grid")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "data/videos/My film.mp4: rename it" in said and "Traceback" not in said
