@@ -15,6 +15,9 @@ include: "workflow/rules/fetch.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/render.smk"
+include: "workflow/rules/speech.smk"
+include: "workflow/rules/coverage.smk"
+include: "workflow/rules/grid.smk"
 
 
 rule demo:

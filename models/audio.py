@@ -52,6 +52,23 @@ class AudioAttention(nn.Module):
         return (vectors * weights[..., None]).sum(-2)
 
 
+class AudioEncoder(nn.Module):
+    """Both networks: the audio vector of a frame, with a head that reads the mouth off it.
+
+    The head learns from the tracked expression while a portrait is trained and is not used to render. Without it the
+    sound reaches the mouth through the picture alone, slowly.
+    """
+
+    def __init__(self, dim: int = 32, expression: int = 50):
+        super().__init__()
+        self.net, self.attention = AudioNet(dim), AudioAttention(dim)
+        self.mouth = nn.Linear(dim, expression)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """(B, 8, 16, 29) windows around each frame -> (B, dim)."""
+        return self.attention(self.net(windows.flatten(0, 1)).unflatten(0, windows.shape[:2]))
+
+
 def neighbours(audio: Tensor, index: Tensor) -> Tensor:
     """The windows of frames i-4 ... i+3, of which AudioAttention makes the vector of frame i.
 

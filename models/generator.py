@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.audio import AudioEncoder
+
 COORDINATE_FREQUENCIES = 10  # N_x of the paper
 HEAD_FREQUENCIES = 8  # for the coordinates in the head's own frame
 FREQUENCIES = {"pose": 4, "gaze": 4}  # N_p = N_g; the other inputs enter standardised, not encoded
@@ -43,6 +45,7 @@ class Generator(nn.Module):
         inputs: width of each motion parameter, e.g. {"pose": 6, "expression": 50, "gaze": 2}.
             With "position" among them, every pixel also gets its coordinates in the head's own frame:
             the face's position, size and roll (from "pose") taken out.
+            "audio" is the width of the vector that networks of its own make of the sound.
         size: side of the image; the coordinate grid has a quarter of it.
         width, layers: of the MLP.  channels, blocks: of the decoder.  code: width of the latent code.
 
@@ -55,8 +58,10 @@ class Generator(nn.Module):
     ):
         super().__init__()
         self.inputs = dict(inputs)
+        if "audio" in self.inputs:
+            self.listen = AudioEncoder(self.inputs["audio"])
         for name, dimensions in self.inputs.items():
-            if name not in FREQUENCIES:
+            if name in FLOORS:
                 self.register_buffer(f"{name}_mean", torch.zeros(dimensions))
                 self.register_buffer(f"{name}_scale", torch.ones(dimensions))
         self.register_buffer("grid", pixel_grid(size // 4), persistent=False)
@@ -75,7 +80,7 @@ class Generator(nn.Module):
 
     def standardise(self, motion: dict[str, Tensor]) -> None:
         """Take mean and spread of the inputs that are not encoded from the performing frames' motion, each (N, d)."""
-        for name in set(self.inputs) - set(FREQUENCIES):
+        for name in set(self.inputs) & set(FLOORS):
             getattr(self, f"{name}_mean").copy_(motion[name].mean(0))
             getattr(self, f"{name}_scale").copy_(motion[name].std(0).clamp_min(FLOORS[name]))
 
@@ -83,7 +88,8 @@ class Generator(nn.Module):
         """Render a batch.
 
         Args:
-            motion: (B, d) of each of the inputs, radians and crop units as in the stores.
+            motion: (B, d) of each of the inputs, radians and crop units as in the stores; "audio" is (B, 8, 16, 29)
+                windows around each frame, see models.audio.neighbours.
             code: (B, code) latent codes.
 
         Returns:
@@ -113,6 +119,8 @@ class Generator(nn.Module):
         return x.contiguous(memory_format=torch.channels_last)  # (B, width, S/4, S/4)
 
     def prepared(self, name: str, value: Tensor) -> Tensor:
+        if name == "audio":
+            return self.listen(value)
         if name in FREQUENCIES:
             return encode(value, FREQUENCIES[name])
         # linear in the person's own range, logarithmic far outside it, where drivers grimace more than the person did

@@ -32,6 +32,14 @@ def consistency(found: dict[str, Tensor], wanted: dict[str, Tensor], spread: dic
     return torch.stack(terms).sum()
 
 
+def lips(found: Tensor, wanted: Tensor, spread: Tensor) -> Tensor:
+    """Mean squared error of the expression (B, 50) read off the audio vector, in units of the person's own spread.
+
+    Not in the paper.
+    """
+    return F.mse_loss(found / spread, wanted / spread)
+
+
 def adversarial_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """Eq. 6, with the standard binary cross-entropy on logits: it has eq. 6's direction and is bounded below."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()

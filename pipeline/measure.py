@@ -20,7 +20,7 @@ from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.likeness import Pair, csim, fid, lpips
 from pipeline.manifest import find, licences
-from pipeline.media import read_frames
+from pipeline.media import read_frames, read_sound
 from pipeline.motion import Motion, Transfer, load_motion, nearest, neutral, take, transferred
 from pipeline.pictures import resized
 from pipeline.portrait import load_portrait
@@ -33,6 +33,10 @@ KEYS = (
 )
 NO_TRUTH = "no truth to compare with: the driver is another person"
 NOT_ASKED = "not asked for: see measure.{} in the config"
+BY_MOUTH = ("apd", "aed", "landmarks", "r_mouth")  # figures in which the mouth counts
+SPOKEN = "the sound moves the mouth, the driver only the head: see measured_with.speech"
+NOBODY = "no truth to compare with: nobody was filmed saying this"
+SOUND_RATE = 16000  # Hz
 NO_FACE = "no face found in the result: train longer, or use a clip that shows the person better"
 FLAT = "one of the two curves does not move"
 
@@ -78,6 +82,7 @@ def main(
     transfer: Transfer,
     batch: int,
     device: str,
+    speech: Path | None = None,
 ) -> None:
     """Measure.
 
@@ -92,6 +97,7 @@ def main(
         transfer: as in rendering.
         batch: frames looked at once.
         device: "cpu", "cuda" or "auto".
+        speech: the sound that moved the mouth, if the driver's face did not.
     """
     place = pick_device(device)
     person = load_portrait(portrait, torch.device("cpu"))
@@ -135,6 +141,12 @@ def main(
         reference = likest(asked, target, person.valid)
         pairs = faces_beside(result, face, target, reference)
         figures["csim"], with_what["csim"] = csim(pairs, Path(likeness.identity), place)
+    if speech is not None:
+        figures |= dict.fromkeys(BY_MOUTH)
+        missing |= dict.fromkeys(BY_MOUTH, SPOKEN) | dict.fromkeys((*PIXELS, "lpips"), NOBODY)
+        with_what["speech"] = metrics.synchrony(
+            opening(face.landmarks), metrics.loudness(read_sound(speech, SOUND_RATE), len(face.valid))
+        )
     reason = NO_FACE if both.sum() < 2 else FLAT
     lenders = auxiliary.read_text().split()
     measured_with = {

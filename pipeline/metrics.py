@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and most figures do not need
     from torch import Tensor, nn
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
+REACH = 8  # frames of lag that `synchrony` looks at
 
 
 def l1(image: np.ndarray, truth: np.ndarray) -> float:
@@ -123,6 +124,28 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float | None:
     if len(a) < 2 or a.std() < 1e-9 or b.std() < 1e-9:
         return None
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def loudness(sound: np.ndarray, frames: int) -> np.ndarray:
+    """(T,) samples that last as long as so many frames -> (frames,) dB, the power of each frame's sound."""
+    parts = np.array_split(sound.astype(np.float64), frames)
+    return np.array([10 * np.log10(np.square(part).mean() + 1e-6) for part in parts])
+
+
+def synchrony(mouth: np.ndarray, loud: np.ndarray) -> dict[str, float | int | None]:
+    """How mouth opening (N,) goes with loudness (N,).
+
+    Returns:
+        r: correlation at no lag; lag: frames by which the mouth comes late where they correlate best, within `REACH`;
+        r_best: there; r_shuffled: the mouth against the sound of half a clip away, which ought to be near 0.
+    """
+    count = len(mouth)
+    lags = range(-min(REACH, count // 4), min(REACH, count // 4) + 1)
+    rows = {
+        lag: pearson(mouth[max(0, lag) : count + min(0, lag)], loud[max(0, -lag) : count - max(0, lag)]) for lag in lags
+    }
+    best = max(rows, key=lambda lag: rows[lag] if rows[lag] is not None else -2)
+    return {"r": rows[0], "lag": best, "r_best": rows[best], "r_shuffled": pearson(mouth, np.roll(loud, count // 2))}
 
 
 def landmark_motion(landmarks: np.ndarray, position: np.ndarray, size: int) -> np.ndarray:

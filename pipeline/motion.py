@@ -7,16 +7,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.audio import neighbours
 from pipeline import stores
 from pipeline.errors import InputError
 
-Motion = dict[str, Tensor]  # name -> (N, d) float32; pose 6, expression 50, gaze 2, position 3
+Motion = dict[str, Tensor]  # name -> (N, d) float32; pose 6, expression 50, gaze 2, position 3; audio (N, 8, 16, 29)
 Transfer = Literal["relative", "direct"]
-WIDTHS = {"pose": 6, "expression": 50, "gaze": 2, "position": 3}
+Driving = Literal["video", "audio"]
+WIDTHS = {  # what a portrait takes of the motion; the audio is made into so many numbers
+    "video": {"pose": 6, "expression": 50, "gaze": 2, "position": 3},
+    "audio": {"pose": 6, "audio": 32, "position": 3},
+}
+TRACKED = ("pose", "expression", "gaze", "position")
+JAW = slice(3, 6)  # of the pose
 
 
-def load_motion(face: Path, gaze: Path) -> tuple[Motion, Tensor]:
-    """Read a clip's motion and its validity mask (N,) bool from its stores."""
+def load_motion(face: Path, gaze: Path, audio: Path | None = None) -> tuple[Motion, Tensor]:
+    """Read a clip's motion and its validity mask (N,) bool from its stores.
+
+    With sound features the motion is that of a speech-driven portrait: the jaw is taken out of the pose, as the sound
+    moves it. Its expression is there to learn from, not to drive with.
+    """
     face_store, gaze_store = stores.read_face(face), stores.read_gaze(gaze)
     if len(face_store.pose) != len(gaze_store.gaze):
         raise InputError(f"{gaze}: {len(gaze_store.gaze)} frames where {face} has {len(face_store.pose)}; delete both")
@@ -24,6 +35,12 @@ def load_motion(face: Path, gaze: Path) -> tuple[Motion, Tensor]:
         "gaze": gaze_store.gaze
     }
     motion = {name: torch.from_numpy(np.asarray(array, np.float32)) for name, array in arrays.items()}
+    if audio is not None:
+        windows = torch.from_numpy(stores.read_audio(audio).audio)
+        if len(windows) != len(face_store.pose):
+            raise InputError(f"{audio}: {len(windows)} frames where {face} has {len(face_store.pose)}; delete both")
+        motion["audio"] = neighbours(windows, torch.arange(len(windows)))
+        motion["pose"][:, JAW] = 0
     return motion, torch.from_numpy(face_store.valid)
 
 
@@ -43,7 +60,7 @@ def to(motion: Motion, device: torch.device) -> Motion:
 
 def neutral(motion: Motion) -> Motion:
     """How the person is most of the time: (1, d) medians. The expression's neutral is zero already, by the tracker."""
-    medians = {name: value.median(0, keepdim=True).values for name, value in motion.items()}
+    medians = {name: motion[name].median(0, keepdim=True).values for name in TRACKED}
     return medians | {"expression": torch.zeros_like(medians["expression"])}
 
 
@@ -61,22 +78,28 @@ def transferred(motion: Motion, own: Motion, target: Motion, how: Transfer) -> M
     shift = {name: motion[name] - own[name] + target[name] for name in ("pose", "expression", "gaze")}
     ratio = target["position"][:, 2:] / own["position"][:, 2:]
     centre = (motion["position"][:, :2] - own["position"][:, :2]) * ratio + target["position"][:, :2]
-    return shift | {"position": torch.cat([centre, motion["position"][:, 2:] * ratio], 1)}
+    return motion | shift | {"position": torch.cat([centre, motion["position"][:, 2:] * ratio], 1)}
+
+
+def standardised(motion: Motion, by: Motion) -> Motion:
+    """Each tracked value from the mean of `by` (M, d) in units of its spread, (N, d), weighted by its part's number of
+    dimensions, so that fifty expression values do not swamp the pose."""
+    result = {}
+    for name in TRACKED:
+        mean, spread = by[name].mean(0), by[name].std(0).clamp_min(1e-4)
+        result[name] = (motion[name] - mean) / spread / motion[name].shape[1] ** 0.5
+    return result
 
 
 def nearest(queries: Motion, keys: Motion) -> Tensor:
     """For each query the index of the nearest key frame, (N,): the texture frame t of eq. 4.
 
-    Distance over pose, expression and gaze, each standardised by the keys and weighted by its number of dimensions,
-    so that fifty expression values do not swamp the pose.
+    Distance over pose, expression and gaze, standardised by the keys.
     """
 
-    def standardised(motion: Motion) -> Tensor:
-        parts = []
-        for name in ("pose", "expression", "gaze"):
-            mean, spread = keys[name].mean(0), keys[name].std(0).clamp_min(1e-4)
-            parts.append((motion[name] - mean) / spread / motion[name].shape[1] ** 0.5)
-        return torch.cat(parts, 1)
+    def rows(motion: Motion) -> Tensor:
+        parts = standardised(motion, by=keys)
+        return torch.cat([parts[name] for name in ("pose", "expression", "gaze")], 1)
 
-    key_rows = standardised(keys)
-    return torch.cat([torch.cdist(rows, key_rows).argmin(1) for rows in standardised(queries).split(1024)])
+    key_rows = rows(keys)
+    return torch.cat([torch.cdist(some, key_rows).argmin(1) for some in rows(queries).split(1024)])

@@ -9,7 +9,7 @@ from torch import Tensor
 from models.generator import Generator
 from pipeline.errors import InputError
 from pipeline.files import whole
-from pipeline.motion import WIDTHS, Motion
+from pipeline.motion import WIDTHS, Driving, Motion
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Layout:
     blocks: int  # of the decoder
     code: int  # width of the latent codes
     position: bool  # the face's position and size are inputs too
+    driving: Driving  # "video", or "audio": the sound moves the mouth
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Portrait:
 
 
 def build_generator(layout: Layout) -> Generator:
-    inputs = {name: width for name, width in WIDTHS.items() if name != "position" or layout.position}
-    sizes = {name: value for name, value in asdict(layout).items() if name != "position"}
+    inputs = {name: width for name, width in WIDTHS[layout.driving].items() if name != "position" or layout.position}
+    sizes = {name: value for name, value in asdict(layout).items() if name not in ("position", "driving")}
     return Generator(inputs=inputs, **sizes).to(memory_format=torch.channels_last)
 
 

@@ -29,6 +29,7 @@ def main(
     batch: int,
     quality: int,
     device: str,
+    speech: Path | None = None,
 ) -> None:
     """Render.
 
@@ -42,10 +43,11 @@ def main(
         batch: frames rendered at once.
         quality: x264's constant rate factor, lower is better; 0 to 51.
         device: "cpu", "cuda" or "auto".
+        speech: sound features of the driver, for a portrait driven by audio.
     """
     place = pick_device(device)
     person = load_portrait(portrait, place)
-    motion, valid = load_motion(face, gaze)
+    motion, valid = load_motion(face, gaze, speech)
     asked = to(
         transferred(motion, neutral(take(motion, valid)), to(person.neutral, torch.device("cpu")), transfer), place
     )

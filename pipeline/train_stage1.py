@@ -14,6 +14,7 @@ from pipeline.device import has_bfloat16, pick_device
 from pipeline.motion import neutral, take, to
 from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
 from pipeline.training import (
+    EXPRESSION_FLOOR,
     Checkpoint,
     Schedule,
     averaged,
@@ -33,6 +34,7 @@ class Weights:
 
     reconstruction: float
     velocity: float
+    lips: float  # of speech-driven portraits only
 
 
 def main(
@@ -47,6 +49,7 @@ def main(
     weights: Weights,
     held_out: float,
     device: str,
+    audio: Path | None = None,
 ) -> None:
     """Train Stage I.
 
@@ -56,18 +59,22 @@ def main(
         history: the loss log, tab-separated.
         held_out: part of the clip, from its end, that training never sees.
         device: "cpu", "cuda" or "auto".
+        audio: the target's sound features, for a portrait driven by audio.
     """
     place = pick_device(device)
     torch.manual_seed(schedule.seed)
-    data = load_performing(frames, face, gaze, size=layout.size, held_out=held_out, device=place)
+    data = load_performing(frames, face, gaze, audio, size=layout.size, held_out=held_out, device=place)
     generator = build_generator(layout).to(place)
     generator.standardise(take(data.motion, data.valid))
+    spoken = data.motion["expression"][data.valid].std(0) + EXPRESSION_FLOOR
     average = averaged(generator, schedule.average)
     codes = torch.nn.ParameterDict({"codes": torch.zeros(len(data.images), layout.code, device=place)})
     optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
     settings = asdict(layout) | asdict(schedule) | asdict(weights) | {"held_out": held_out}
     parts = {"generator": generator, "average": average, "codes": codes, "optimiser": optimiser}
-    checkpoint = Checkpoint(out, fingerprint(settings, [frames, face, gaze]), parts, schedule.save_minutes)
+    checkpoint = Checkpoint(
+        out, fingerprint(settings, [frames, face, gaze, *filter(None, [audio])]), parts, schedule.save_minutes
+    )
     first, log = checkpoint.resume()
 
     for step in steps(first, schedule.steps, schedule.batch, "Stage I"):
@@ -85,7 +92,10 @@ def main(
             "reconstruction": losses.reconstruction(image.float(), colours.float(), truth),
             "velocity": losses.velocity(code, neighbour),
         }
-        loss = weights.reconstruction * terms["reconstruction"] + weights.velocity * terms["velocity"]
+        if layout.driving == "audio":
+            heard = generator.listen.mouth(generator.listen(take(data.motion, index)["audio"]))
+            terms["lips"] = losses.lips(heard, data.motion["expression"][index], spoken)
+        loss = sum(getattr(weights, name) * term for name, term in terms.items())
 
         # learn
         for group in optimiser.param_groups:

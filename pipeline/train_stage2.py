@@ -16,11 +16,12 @@ from pipeline.cli import run
 from pipeline.device import has_bfloat16, pick_device
 from pipeline.errors import InputError
 from pipeline.files import whole
-from pipeline.motion import Motion, Transfer, join, load_motion, nearest, neutral, take, to, transferred
+from pipeline.motion import JAW, Motion, Transfer, join, load_motion, nearest, neutral, take, to, transferred
 from pipeline.perception import PerceptualName, open_perception
 from pipeline.portrait import Portrait, load_portrait, save_portrait
 from pipeline.trackers import FaceName
 from pipeline.training import (
+    EXPRESSION_FLOOR,
     Checkpoint,
     Schedule,
     averaged,
@@ -43,6 +44,7 @@ class Weights:
     consistency: float
     adversarial: float
     velocity: float
+    lips: float  # of speech-driven portraits only
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def main(
     consistency: FaceName,
     perceptual: PerceptualName,
     device: str,
+    audio: Path | None = None,
+    auxiliary_audio: list[Path] | None = None,
 ) -> None:
     """Train Stage II.
 
@@ -90,18 +94,20 @@ def main(
         consistency: network of eq. 5, that of the face tracker: "mediapipe" or "deca".
         perceptual: network of eq. 4: "mediapipe", with the same consistency network only, or "vgg19".
         device: "cpu", "cuda" or "auto".
+        audio, auxiliary_audio: sound features of the same clips, for a portrait driven by audio.
     """
     place = pick_device(device)
     torch.manual_seed(schedule.seed)
     portrait = load_portrait(stage1, place)
     generator, layout = portrait.generator, portrait.layout
-    data = load_performing(frames, face, gaze, size=layout.size, held_out=held_out, device=place)
+    data = load_performing(frames, face, gaze, audio, size=layout.size, held_out=held_out, device=place)
     own = take(data.motion, data.valid)
-    foreign = to(load_auxiliary(auxiliary_face, auxiliary_gaze, portrait.neutral, transfer), place)
+    foreign = to(load_auxiliary(auxiliary_face, auxiliary_gaze, auxiliary_audio, portrait.neutral, transfer), place)
     texture = data.valid[nearest(foreign, own)]  # frame t of eq. 4 for every auxiliary frame
     perception, files = open_perception(consistency, perceptual, networks, frames, face, data)
     perception.to(place)
-    spread = perception.spread(own)
+    spread = perception.spread(own) if layout.driving == "video" else head_only(perception.spread(own))
+    spoken = own["expression"].std(0) + EXPRESSION_FLOOR
     average = averaged(generator, schedule.average)
     codes = torch.nn.ParameterDict({"codes": portrait.codes.to(place)})
     judge = Discriminator(channels=critic.channels).to(place, memory_format=torch.channels_last)
@@ -111,6 +117,7 @@ def main(
         asdict(schedule) | asdict(weights) | {"critic": asdict(critic), "held_out": held_out, "transfer": transfer}
     )
     inputs = [stage1, frames, face, gaze, *auxiliary_face, *auxiliary_gaze, *files]
+    inputs += [*filter(None, [audio]), *(auxiliary_audio or [])]
     parts = {"generator": generator, "average": average, "codes": codes, "judge": judge}
     parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser}
     checkpoint = Checkpoint(out, fingerprint(settings, inputs), parts, schedule.save_minutes)
@@ -145,6 +152,9 @@ def main(
             "adversarial": losses.adversarial_generator(judge(novel)),
             "velocity": losses.velocity(code, neighbour),
         }
+        if layout.driving == "audio":
+            heard = generator.listen.mouth(generator.listen(take(data.motion, index)["audio"]))
+            terms["lips"] = losses.lips(heard, data.motion["expression"][index], spoken)
         loss = sum(getattr(weights, name) * term for name, term in terms.items())
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate_at(step)
@@ -171,12 +181,21 @@ def main(
     checkpoint.remove()
 
 
-def load_auxiliary(faces: list[Path], gazes: list[Path], target: Motion, transfer: Transfer) -> Motion:
+def head_only(spread: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What eq. 5 compares where the sound moves the mouth: the head's pose and position; an infinite unit counts 0."""
+    pose = spread["pose"].clone()
+    pose[JAW] = torch.inf
+    return {name: spread[name] for name in ("position",) if name in spread} | {"pose": pose}
+
+
+def load_auxiliary(
+    faces: list[Path], gazes: list[Path], audios: list[Path] | None, target: Motion, transfer: Transfer
+) -> Motion:
     """Motion of the auxiliary clips' valid frames as the target's parameters, one clip after the other."""
     motions = []
     target = to(target, torch.device("cpu"))  # where the stores are read
-    for face, gaze in zip(faces, gazes, strict=True):
-        motion, valid = load_motion(face, gaze)
+    for face, gaze, audio in zip(faces, gazes, audios or [None] * len(faces), strict=True):
+        motion, valid = load_motion(face, gaze, audio)
         if not valid.any():
             raise InputError(f"{face}: no frame with a face, nothing to lend; take it out of `auxiliary`")
         motion = take(motion, valid)

@@ -21,6 +21,8 @@ from pipeline.files import sha256, whole
 from pipeline.motion import Motion, load_motion
 from pipeline.pictures import resized
 
+EXPRESSION_FLOOR = 0.2  # of its spread: the tracker's own noise
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -54,10 +56,10 @@ class Performing:
 
 
 def load_performing(
-    frames: Path, face: Path, gaze: Path, *, size: int, held_out: float, device: torch.device
+    frames: Path, face: Path, gaze: Path, audio: Path | None, *, size: int, held_out: float, device: torch.device
 ) -> Performing:
     """Read the target's frames, shrunk to `size`, without the last `held_out` part of the clip."""
-    motion, valid = load_motion(face, gaze)
+    motion, valid = load_motion(face, gaze, audio)
     with stores.open_frames(frames) as store:
         if len(store) != len(valid):
             raise InputError(f"{face}: {len(valid)} frames where {frames} has {len(store)}; delete it and run again")

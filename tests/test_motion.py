@@ -8,7 +8,7 @@ from tests.stores_for_tests import write_clip
 
 def random_motion(frames: int, seed: int = 0) -> motion.Motion:
     generator = torch.Generator().manual_seed(seed)
-    values = {name: torch.randn(frames, width, generator=generator) for name, width in motion.WIDTHS.items()}
+    values = {name: torch.randn(frames, width, generator=generator) for name, width in motion.WIDTHS["video"].items()}
     values["position"][:, 2] = 0.5 + 0.01 * values["position"][:, 2]
     return values
 
@@ -17,7 +17,7 @@ def test_relative_transfer_gives_the_neutral_driver_the_targets_neutral():
     driver, target = random_motion(9), motion.neutral(random_motion(5, seed=1))
     own = motion.neutral(driver)
     moved = motion.transferred(own, own, target, "relative")
-    for name in motion.WIDTHS:
+    for name in motion.WIDTHS["video"]:
         torch.testing.assert_close(moved[name], target[name])
 
 

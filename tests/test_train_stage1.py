@@ -8,7 +8,7 @@ from pipeline.portrait import Layout, load_portrait
 from pipeline.training import Schedule
 from tests.stores_for_tests import write_clip
 
-LAYOUT = Layout(size=32, width=16, layers=3, channels=16, blocks=1, code=4, position=True)
+LAYOUT = Layout(size=32, width=16, layers=3, channels=16, blocks=1, code=4, position=True, driving="video")
 
 
 def schedule(**changes) -> Schedule:
@@ -24,7 +24,7 @@ def train(folder, clip, device="cpu", **changes):
         history=folder / "history.tsv",
         layout=LAYOUT,
         schedule=schedule(**changes),
-        weights=train_stage1.Weights(reconstruction=100, velocity=1),
+        weights=train_stage1.Weights(reconstruction=100, velocity=1, lips=1),
         held_out=0.25,
         device=device,
     )
@@ -93,7 +93,7 @@ def test_held_out_and_faceless_frames_are_never_learned(tmp_path):
     valid = np.ones(24, bool)
     valid[3:6] = False
     clip = write_clip(tmp_path / "clip", valid=valid)
-    data = training.load_performing(**clip, size=16, held_out=0.25, device=torch.device("cpu"))
+    data = training.load_performing(**clip, audio=None, size=16, held_out=0.25, device=torch.device("cpu"))
     assert data.images.shape == (18, 3, 16, 16)
     seen = torch.cat([training.sample(data.valid, step, 4, seed=0) for step in range(30)])
     assert sorted(set(seen.tolist())) == [0, 1, 2, *range(6, 18)]

@@ -13,6 +13,9 @@ from tests.project_for_tests import ROOT, Project, copy_project
 
 DRIVEN = "results/Astronaut_driven_by_Admiral.mp4"
 SELF = "results/Astronaut_self.mp4"
+OFFLINE = "results/Astronaut_driven_by_Admiral_offline.mp4"
+SPEAKS = "results/Astronaut_speaks_Admiral.mp4"
+SPEAKS_SELF = "results/Astronaut_speaks_self.mp4"
 TRAINED = "train_stage1", "train_stage2"
 
 
@@ -21,7 +24,7 @@ def project(tmp_path_factory, face_mesh_weights) -> Project:
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder)
     project = Project(folder, "tests/tiny.yaml")
-    done = project.snakemake("--", DRIVEN, SELF, "work/clips/Admiral/audio.h5")
+    done = project.snakemake("--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF)
     assert done.returncode == 0, done.stdout + done.stderr
     return project
 
@@ -62,6 +65,23 @@ def test_every_figure_is_a_number_or_says_why_not(project):
     assert report["l1"] > 0 and report["psnr"] > 10
 
 
+def test_a_speech_renders_as_long_as_it_lasts_and_says_how_the_mouth_goes_with_it(project):
+    report = json.loads((project.folder / SPEAKS).with_suffix(".metrics.json").read_text())
+    assert report["frames"] == 50 and abs(len(read_sound(project.folder / SPEAKS, 16000)) / 16000 - 2) <= 1 / 25
+    assert report["r_mouth"] is None and "the sound moves the mouth" in report["missing"]["r_mouth"]
+    assert set(report["measured_with"]["speech"]) == {"r", "lag", "r_best", "r_shuffled"}
+    own = json.loads((project.folder / SPEAKS_SELF).with_suffix(".metrics.json").read_text())
+    assert own["l1"] > 0 and "r_mouth" not in own["missing"] and own["frames"] == 10
+
+
+def test_the_offline_version_knows_the_drivers_motion(project):
+    online, offline = (
+        json.loads((project.folder / name).with_suffix(".metrics.json").read_text()) for name in (DRIVEN, OFFLINE)
+    )
+    assert offline["measured_with"]["driver_among_auxiliary"] and offline["frames"] == online["frames"]
+    assert offline["aed"] != online["aed"]
+
+
 def test_driver_and_result_stand_side_by_side(project):
     pair = project.folder / "results/Astronaut_driven_by_Admiral.side_by_side.mp4"
     pictures = [picture for _, picture in read_frames(pair)]
@@ -77,7 +97,7 @@ def test_the_log_of_every_term_is_kept(project):
 
 
 def test_a_second_run_has_nothing_to_do(project):
-    assert project.planned(DRIVEN, SELF) == {}
+    assert project.planned(DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF) == {}
 
 
 def test_a_changed_stage2_weight_reruns_stage2_and_below(project, changed):

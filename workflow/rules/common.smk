@@ -17,6 +17,9 @@ TRANSFER = {"transfer": config["transfer"]}
 QUALITY = {"quality": config["render"]["quality"]}
 WHOLE, DIRECT = {"first": 0}, {"transfer": "direct"}
 END = {"first": 1 - config["held_out"]}
+OFFLINE_SCHEDULE = config["train_stage2"]["schedule"] | {"images": config["offline"]["images"]}
+AUDIO = {"layout": config["model"] | {"driving": "audio"}}
+VIDEO = {"layout": config["model"] | {"driving": "video"}}
 PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
 MEASURES = {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}, "batch": config["measure"]["batch"]}
 MEASURES |= {"likeness": {name: config["measure"][name] for name in ("lpips", "fid", "identity")}}
@@ -26,7 +29,7 @@ HAS_GPU = int(bool(shutil.which("nvidia-smi")))  # small networks take a GPU's t
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"}
 ACTORS = ["Admiral", "Astronaut"]  # the demo actors, made on demand
-NAME = r"(?:(?!_driven_by_|_speaks_)[A-Za-z0-9._-])+"
+NAME = r"(?:(?!_driven_by_|_speaks_|_offline)[A-Za-z0-9._-])+"
 
 
 def find_videos(folder):
@@ -43,13 +46,18 @@ def find_videos(folder):
 
 VIDEOS = find_videos("data/videos")
 
+SOUND_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus"}
+SPEECHES = {path.stem: path for path in sorted(Path("data/audio").glob("*")) if path.suffix.lower() in SOUND_SUFFIXES}
+
 
 def check_name(name):
     """Stop with one line when a result asks for a clip that is not there."""
     if name in VIDEOS or name in ACTORS:
         if re.fullmatch(NAME, name):
             return
-        sys.exit(f"{VIDEOS[name]}: rename it; clip names have letters, digits, '-', '_', '.' and never '_driven_by_'")
+        sys.exit(
+            f"{VIDEOS[name]}: rename it; clip names have letters, digits, '-', '_', '.' never '_driven_by_' or '_offline'"
+        )
     there = ", ".join(sorted(VIDEOS)) or "none yet"
     sys.exit(f"There is no clip '{name}'. Clips in data/videos: {there}. Demo actors: {', '.join(ACTORS)}.")
 
@@ -58,6 +66,30 @@ def video_of(wildcards):
     """Input function: a clip's video, the user's or a demo actor's."""
     check_name(wildcards.clip)
     return VIDEOS.get(wildcards.clip, f"work/actors/{wildcards.clip}.mp4")
+
+
+def sound_of(wildcards):
+    """Input function: a speech's file, a recording or a clip."""
+    if wildcards.speech in SPEECHES:
+        return SPEECHES[wildcards.speech]
+    if wildcards.speech not in VIDEOS and wildcards.speech not in ACTORS:
+        there = ", ".join([*SPEECHES, *VIDEOS, *ACTORS])
+        sys.exit(f"There is no speech '{wildcards.speech}' in data/audio, nor a clip of that name. There are: {there}.")
+    return VIDEOS.get(wildcards.speech, f"work/actors/{wildcards.speech}.mp4")
+
+
+def grid_clips(wildcards):
+    """Input function: the frame stores of every clip in data/videos."""
+    if len(VIDEOS) < 2:
+        sys.exit(f"The grid needs two clips or more in data/videos; there: {', '.join(VIDEOS) or 'none yet'}.")
+    for name in VIDEOS:
+        check_name(name)
+    return [f"work/clips/{name}/frames.h5" for name in VIDEOS]
+
+
+def grid_results(wildcards):
+    """Input function: the videos of all ordered pairs, target by target."""
+    return [f"results/{target}_driven_by_{driver}.mp4" for target in VIDEOS for driver in VIDEOS if target != driver]
 
 
 def auxiliary_clips(wildcards):
@@ -78,6 +110,16 @@ def auxiliary_stores(store):
 
     def paths(wildcards):
         return [f"work/clips/{clip}/{store}.h5" for clip in auxiliary_clips(wildcards)]
+
+    return paths
+
+
+def offline_stores(store):
+    """Input function: one store of each auxiliary clip, then the driver's."""
+
+    def paths(wildcards):
+        clips = dict.fromkeys([*auxiliary_clips(wildcards), wildcards.driver])
+        return [f"work/clips/{clip}/{store}.h5" for clip in clips]
 
     return paths
 

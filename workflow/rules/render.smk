@@ -1,5 +1,6 @@
 # Reads a portrait and a driver's stores. Makes results/{name}.mp4, its side-by-side and its figures.
-# `driven` results take the whole of another clip, `self` results the target's own held-out end.
+# `driven` results take the whole of another clip, `offline` ones too with a portrait that knows the driver's motion,
+# `self` results the target's own held-out end.
 
 
 rule render:
@@ -23,6 +24,7 @@ rule render:
     params:
         code=code("pipeline.render"),
         flags=flags(DEVICE | TRANSFER | WHOLE | config["render"]),
+        sound="",
     shell:
         """
         python -m pipeline.render \
@@ -32,7 +34,7 @@ rule render:
             --gaze {input.gaze:q} \
             --audio {input.audio:q} \
             --out {output.video:q} \
-            {params.flags} \
+            {params.flags} {params.sound} \
             2>&1 | tee {log:q}
         """
 
@@ -53,6 +55,26 @@ use rule render as render_self with:
     params:
         code=code("pipeline.render"),
         flags=flags(DEVICE | DIRECT | END | config["render"]),
+        sound="",
+
+
+use rule render as render_offline with:
+    input:
+        portrait=rules.train_stage2_offline.output.portrait,
+        frames="work/clips/{driver}/frames.h5",
+        face="work/clips/{driver}/face.h5",
+        gaze="work/clips/{driver}/gaze.h5",
+        audio="work/clips/{driver}/audio.wav",
+    output:
+        video="work/portraits/{target}/offline/{driver}/driven.mp4",
+    log:
+        "logs/render/{target}_driven_by_{driver}_offline.log",
+    benchmark:
+        "benchmarks/render/{target}_driven_by_{driver}_offline.tsv"
+    params:
+        code=code("pipeline.render"),
+        flags=flags(DEVICE | TRANSFER | WHOLE | config["render"]),
+        sound="",
 
 
 rule measure:
@@ -80,6 +102,7 @@ rule measure:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | TRANSFER | WHOLE | MEASURES),
+        sound="",
     shell:
         """
         python -m pipeline.measure \
@@ -94,7 +117,7 @@ rule measure:
             --target.gaze {input.target_gaze:q} \
             --networks weights \
             --out {output.metrics:q} \
-            {params.flags} \
+            {params.flags} {params.sound} \
             2>&1 | tee {log:q}
         """
 
@@ -121,6 +144,32 @@ use rule measure as measure_self with:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | DIRECT | END | MEASURES),
+        sound="",
+
+
+use rule measure as measure_offline with:
+    input:
+        video=rules.render_offline.output.video,
+        portrait=rules.train_stage2_offline.output.portrait,
+        auxiliary=rules.train_stage2_offline.output.auxiliary,
+        frames="work/clips/{driver}/frames.h5",
+        face="work/clips/{driver}/face.h5",
+        gaze="work/clips/{driver}/gaze.h5",
+        target_frames="work/clips/{target}/frames.h5",
+        target_face="work/clips/{target}/face.h5",
+        target_gaze="work/clips/{target}/gaze.h5",
+        networks=networks(PARTS["face"], PARTS["gaze"]),
+        likeness=likeness_networks,
+    output:
+        metrics="results/{target}_driven_by_{driver}_offline.metrics.json",
+    log:
+        "logs/measure/{target}_driven_by_{driver}_offline.log",
+    benchmark:
+        "benchmarks/measure/{target}_driven_by_{driver}_offline.tsv"
+    params:
+        code=code("pipeline.measure"),
+        flags=flags(DEVICE | TRANSFER | WHOLE | MEASURES),
+        sound="",
 
 
 rule present:
@@ -171,3 +220,21 @@ use rule present as present_self with:
     params:
         code=code("pipeline.present"),
         flags=flags(END | QUALITY),
+
+
+use rule present as present_offline with:
+    input:
+        video=rules.render_offline.output.video,
+        metrics=rules.measure_offline.output.metrics,
+        frames="work/clips/{driver}/frames.h5",
+        audio="work/clips/{driver}/audio.wav",
+    output:
+        video="results/{target}_driven_by_{driver}_offline.mp4",
+        side_by_side="results/{target}_driven_by_{driver}_offline.side_by_side.mp4",
+    log:
+        "logs/present/{target}_driven_by_{driver}_offline.log",
+    benchmark:
+        "benchmarks/present/{target}_driven_by_{driver}_offline.tsv"
+    params:
+        code=code("pipeline.present"),
+        flags=flags(WHOLE | QUALITY),

@@ -21,7 +21,8 @@ rule train_stage1:
         gpu=1,
     params:
         code=code("pipeline.train_stage1"),
-        flags=flags(DEVICE | HELD_OUT | {"layout": config["model"]} | config["train_stage1"]),
+        flags=flags(DEVICE | HELD_OUT | VIDEO | config["train_stage1"]),
+        sound="",
     shell:
         """
         python -m pipeline.train_stage1 \
@@ -30,7 +31,7 @@ rule train_stage1:
             --gaze {input.gaze:q} \
             --out {output.portrait:q} \
             --history {output.history:q} \
-            {params.flags} \
+            {params.flags} {params.sound} \
             2>&1 | tee {log:q}
         """
 
@@ -60,6 +61,7 @@ rule train_stage2:
     params:
         code=code("pipeline.train_stage2"),
         flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"]),
+        sound="",
     shell:
         """
         python -m pipeline.train_stage2 \
@@ -73,6 +75,29 @@ rule train_stage2:
             --out {output.portrait:q} \
             --history {output.history:q} \
             --record {output.auxiliary:q} \
-            {params.flags} \
+            {params.flags} {params.sound} \
             2>&1 | tee {log:q}
         """
+
+
+# The offline version: Stage II again, the driver's motion (never their pictures) among the auxiliary motion.
+use rule train_stage2 as train_stage2_offline with:
+    input:
+        stage1=f"work/portraits/{{target}}/video/{config['offline']['begin']}.pt",
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+        auxiliary_face=offline_stores("face"),
+        auxiliary_gaze=offline_stores("gaze"),
+        networks=networks(PARTS["face"], PARTS["perceptual"]),
+    output:
+        portrait="work/portraits/{target}/offline/{driver}/stage2.pt",
+        history="work/portraits/{target}/offline/{driver}/stage2.losses.tsv",
+        auxiliary="work/portraits/{target}/offline/{driver}/auxiliary.txt",
+    log:
+        "logs/train_stage2/{target}_offline_{driver}.log",
+    benchmark:
+        "benchmarks/train_stage2/{target}_offline_{driver}.tsv"
+    params:
+        code=code("pipeline.train_stage2"),
+        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"] | {"schedule": OFFLINE_SCHEDULE}),

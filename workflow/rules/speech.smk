@@ -1,0 +1,216 @@
+# Reads data/audio/{speech}.* or a clip's own sound. Makes results/{target}_speaks_{speech}.mp4: the target's own footage
+# moves the head, the speech the mouth. `_speaks_self` is the held-out end of the target's clip, with its own sound.
+
+
+wildcard_constraints:
+    speech=r"(?!self\b)" + NAME,
+
+
+use rule train_stage1 as train_stage1_audio with:
+    input:
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+        audio="work/clips/{target}/audio.h5",
+    output:
+        portrait="work/portraits/{target}/audio/stage1.pt",
+        history="work/portraits/{target}/audio/stage1.losses.tsv",
+    log:
+        "logs/train_stage1/{target}_audio.log",
+    benchmark:
+        "benchmarks/train_stage1/{target}_audio.tsv"
+    params:
+        code=code("pipeline.train_stage1"),
+        flags=flags(DEVICE | HELD_OUT | AUDIO | config["train_stage1"]),
+        sound=lambda wildcards: f"--audio work/clips/{wildcards.target}/audio.h5",
+
+
+use rule train_stage2 as train_stage2_audio with:
+    input:
+        stage1=rules.train_stage1_audio.output.portrait,
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+        audio="work/clips/{target}/audio.h5",
+        auxiliary_face=auxiliary_stores("face"),
+        auxiliary_gaze=auxiliary_stores("gaze"),
+        auxiliary_audio=auxiliary_stores("audio"),
+        networks=networks(PARTS["face"], PARTS["perceptual"]),
+    output:
+        portrait="work/portraits/{target}/audio/stage2.pt",
+        history="work/portraits/{target}/audio/stage2.losses.tsv",
+        auxiliary="work/portraits/{target}/audio/auxiliary.txt",
+    log:
+        "logs/train_stage2/{target}_audio.log",
+    benchmark:
+        "benchmarks/train_stage2/{target}_audio.tsv"
+    params:
+        code=code("pipeline.train_stage2"),
+        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"]),
+        sound=lambda wildcards, input: f"--audio {input.audio} --auxiliary-audio {' '.join(input.auxiliary_audio)}",
+
+
+rule loop_footage:
+    input:
+        sound=sound_of,
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+    output:
+        frames="work/portraits/{target}/audio/speech/{speech}/frames.h5",
+        face="work/portraits/{target}/audio/speech/{speech}/face.h5",
+        gaze="work/portraits/{target}/audio/speech/{speech}/gaze.h5",
+        audio="work/portraits/{target}/audio/speech/{speech}/audio.wav",
+    log:
+        "logs/loop_footage/{target}_speaks_{speech}.log",
+    benchmark:
+        "benchmarks/loop_footage/{target}_speaks_{speech}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code("pipeline.loop_footage"),
+        flags=flags(HELD_OUT),
+    shell:
+        """
+        python -m pipeline.loop_footage \
+            --sound {input.sound:q} \
+            --frames {input.frames:q} \
+            --face {input.face:q} \
+            --gaze {input.gaze:q} \
+            --out-frames {output.frames:q} \
+            --out-face {output.face:q} \
+            --out-gaze {output.gaze:q} \
+            --out-audio {output.audio:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
+
+
+use rule encode_audio as encode_speech with:
+    input:
+        audio=rules.loop_footage.output.audio,
+        frames=rules.loop_footage.output.frames,
+        networks=networks(PARTS["audio"]),
+    output:
+        audio="work/portraits/{target}/audio/speech/{speech}/audio.h5",
+    log:
+        "logs/encode_audio/{target}_speaks_{speech}.log",
+    benchmark:
+        "benchmarks/encode_audio/{target}_speaks_{speech}.tsv"
+
+
+use rule render as render_speech with:
+    input:
+        portrait=rules.train_stage2_audio.output.portrait,
+        frames=rules.loop_footage.output.frames,
+        face=rules.loop_footage.output.face,
+        gaze=rules.loop_footage.output.gaze,
+        audio=rules.loop_footage.output.audio,
+        speech=rules.encode_speech.output.audio,
+    output:
+        video="work/portraits/{target}/audio/speech/{speech}/speech.mp4",
+    log:
+        "logs/render/{target}_speaks_{speech}.log",
+    benchmark:
+        "benchmarks/render/{target}_speaks_{speech}.tsv"
+    params:
+        code=code("pipeline.render"),
+        flags=flags(DEVICE | DIRECT | WHOLE | config["render"]),
+        sound=lambda wildcards, input: f"--speech {input.speech}",
+
+
+use rule measure as measure_speech with:
+    input:
+        video=rules.render_speech.output.video,
+        portrait=rules.train_stage2_audio.output.portrait,
+        auxiliary=rules.train_stage2_audio.output.auxiliary,
+        frames=rules.loop_footage.output.frames,
+        face=rules.loop_footage.output.face,
+        gaze=rules.loop_footage.output.gaze,
+        target_frames="work/clips/{target}/frames.h5",
+        target_face="work/clips/{target}/face.h5",
+        target_gaze="work/clips/{target}/gaze.h5",
+        networks=networks(PARTS["face"], PARTS["gaze"]),
+        likeness=likeness_networks,
+        speech=rules.loop_footage.output.audio,
+    output:
+        metrics="results/{target}_speaks_{speech}.metrics.json",
+    log:
+        "logs/measure/{target}_speaks_{speech}.log",
+    benchmark:
+        "benchmarks/measure/{target}_speaks_{speech}.tsv"
+    params:
+        code=code("pipeline.measure"),
+        flags=flags(DEVICE | DIRECT | WHOLE | MEASURES),
+        sound=lambda wildcards, input: f"--speech {input.speech}",
+
+
+use rule present as present_speech with:
+    input:
+        video=rules.render_speech.output.video,
+        metrics=rules.measure_speech.output.metrics,
+        frames=rules.loop_footage.output.frames,
+        audio=rules.loop_footage.output.audio,
+    output:
+        video="results/{target}_speaks_{speech}.mp4",
+        side_by_side="results/{target}_speaks_{speech}.side_by_side.mp4",
+    log:
+        "logs/present/{target}_speaks_{speech}.log",
+    benchmark:
+        "benchmarks/present/{target}_speaks_{speech}.tsv"
+
+
+use rule render as render_speaks_self with:
+    input:
+        portrait=rules.train_stage2_audio.output.portrait,
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+        audio="work/clips/{target}/audio.wav",
+        speech="work/clips/{target}/audio.h5",
+    output:
+        video="work/portraits/{target}/audio/self.mp4",
+    log:
+        "logs/render/{target}_speaks_self.log",
+    benchmark:
+        "benchmarks/render/{target}_speaks_self.tsv"
+    params:
+        code=code("pipeline.render"),
+        flags=flags(DEVICE | DIRECT | END | config["render"]),
+        sound=lambda wildcards, input: f"--speech {input.speech}",
+
+
+use rule measure_self as measure_speaks_self with:
+    input:
+        video=rules.render_speaks_self.output.video,
+        portrait=rules.train_stage2_audio.output.portrait,
+        auxiliary=rules.train_stage2_audio.output.auxiliary,
+        frames="work/clips/{target}/frames.h5",
+        face="work/clips/{target}/face.h5",
+        gaze="work/clips/{target}/gaze.h5",
+        target_frames="work/clips/{target}/frames.h5",
+        target_face="work/clips/{target}/face.h5",
+        target_gaze="work/clips/{target}/gaze.h5",
+        networks=networks(PARTS["face"], PARTS["gaze"]),
+        likeness=likeness_networks,
+    output:
+        metrics="results/{target}_speaks_self.metrics.json",
+    log:
+        "logs/measure/{target}_speaks_self.log",
+    benchmark:
+        "benchmarks/measure/{target}_speaks_self.tsv"
+
+
+use rule present_self as present_speaks_self with:
+    input:
+        video=rules.render_speaks_self.output.video,
+        metrics=rules.measure_speaks_self.output.metrics,
+        frames="work/clips/{target}/frames.h5",
+        audio="work/clips/{target}/audio.wav",
+    output:
+        video="results/{target}_speaks_self.mp4",
+        side_by_side="results/{target}_speaks_self.side_by_side.mp4",
+    log:
+        "logs/present/{target}_speaks_self.log",
+    benchmark:
+        "benchmarks/present/{target}_speaks_self.tsv"
