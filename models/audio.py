@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 BEFORE, WINDOW = 4, 8  # frames i-4 ... i+3 smooth frame i
+CENTRE = 3.0  # logit by which attention begins at frame i itself
 
 
 class AudioNet(nn.Module):
@@ -63,6 +64,8 @@ class AudioEncoder(nn.Module):
         super().__init__()
         self.net, self.attention = AudioNet(dim), AudioAttention(dim)
         self.mouth = nn.Linear(dim, expression)
+        with torch.no_grad():  # equal weights would blur a third of a second, and the mouth would be slow to learn
+            self.attention.attentionNet[0].bias[BEFORE] += CENTRE
 
     def forward(self, windows: Tensor) -> Tensor:
         """(B, 8, 16, 29) windows around each frame -> (B, dim)."""

@@ -19,7 +19,7 @@ FRAMES = 40
 def clip(tmp_path):
     """Stores of a face whose expression is what the sound says."""
     paths = write_clip(tmp_path / "clip", frames=FRAMES)
-    loud = np.sin(np.arange(FRAMES) * 0.9).astype(np.float32)
+    loud = np.sin(np.arange(FRAMES) * 0.6).astype(np.float32)
     windows = np.repeat(np.repeat(loud[:, None, None], 16, 1), 29, 2)
     stores.write_audio(tmp_path / "clip/audio.h5", stores.Audio(windows, 50.0, "test", ""))
     face = stores.read_face(paths["face"])
@@ -42,7 +42,7 @@ def test_a_portrait_learns_to_read_the_mouth_off_the_sound(tmp_path, clip):
         out=out,
         history=tmp_path / "history.tsv",
         layout=replace(LAYOUT, driving="audio"),
-        schedule=schedule(images=800),
+        schedule=schedule(images=1600),
         weights=train_stage1.Weights(reconstruction=100, velocity=1, lips=1),
         held_out=0.25,
         device="cpu",
