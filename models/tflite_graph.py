@@ -74,8 +74,8 @@ class TFLiteGraph(nn.Module):
         keep: names of intermediate tensors to return beside the outputs.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is damaged or no TensorFlow Lite network, or lacks a tensor of `keep`.
+        WeightsError: the file is missing, damaged, no TensorFlow Lite network, lacks a tensor of `keep`, or needs an
+            operator that is not known here.
     """
 
     def __init__(self, path: Path, keep: Sequence[str] = ()):

@@ -1,5 +1,7 @@
 """DECA's encoder and crop against its published layout, a ResNet-50 of plain operations and scikit-image."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from skimage.transform import estimate_transform, warp
 
 from models.deca import crop_face, crop_faces, load_deca
 from models.errors import WeightsError
+from tests.resnet_for_tests import convolution, convolved, random_entry
 
 BLOCKS = [3, 4, 6, 3]
 SLICES = {  # of the encoder's 236 outputs
@@ -18,12 +21,6 @@ SLICES = {  # of the encoder's 236 outputs
     "cam": (206, 209),
     "light": (209, 236),
 }
-
-
-def convolution(name, out, inside, kernel, norm):
-    """The entries of a convolution and of the batch norm after it."""
-    shapes = {f"{name}.weight": (out, inside, kernel, kernel), f"{norm}.num_batches_tracked": ()}
-    return shapes | {f"{norm}.{key}": (out,) for key in ("weight", "bias", "running_mean", "running_var")}
 
 
 def published_layout(outputs=236):
@@ -42,17 +39,6 @@ def published_layout(outputs=236):
             inside = 4 * width
     shapes |= {"layers.0.weight": (1024, 2048), "layers.0.bias": (1024,)}
     return shapes | {"layers.2.weight": (outputs, 1024), "layers.2.bias": (outputs,)}
-
-
-def random_entry(name, shape, generator):
-    """Weights that keep activations near one, and batch-norm statistics that matter."""
-    if name.endswith("num_batches_tracked"):
-        return torch.tensor(7)
-    if len(shape) > 1:
-        return torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
-    if name.endswith(("running_var", "weight")):
-        return 0.5 + 0.5 * torch.rand(shape, generator=generator)
-    return 0.1 * torch.randn(shape, generator=generator)
 
 
 def empty_state(outputs=236):
@@ -86,22 +72,17 @@ def images():
 def resnet50(state, x):
     """Every layer written out; the stride of a bottleneck is on its 3x3 convolution."""
 
-    def layer(x, conv, norm, stride=1, padding=0):
-        x = F.conv2d(x, state[f"encoder.{conv}.weight"], stride=stride, padding=padding)
-        mean, var, weight, bias = (
-            state[f"encoder.{norm}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
-        )
-        return F.batch_norm(x, mean, var, weight, bias, eps=1e-5)
+    layer = partial(convolved, state, "encoder")
 
     x = F.max_pool2d(layer(x, "conv1", "bn1", stride=2, padding=3).relu(), 3, stride=2, padding=1)
     for stage, count in enumerate(BLOCKS):
         for block in range(count):
             name = f"layer{stage + 1}.{block}"
             stride = 2 if stage > 0 and block == 0 else 1
-            y = layer(x, f"{name}.conv1", f"{name}.bn1").relu()
+            y = layer(x, f"{name}.conv1", f"{name}.bn1", padding=0).relu()
             y = layer(y, f"{name}.conv2", f"{name}.bn2", stride, padding=1).relu()
-            y = layer(y, f"{name}.conv3", f"{name}.bn3")
-            shortcut = layer(x, f"{name}.downsample.0", f"{name}.downsample.1", stride) if block == 0 else x
+            y = layer(y, f"{name}.conv3", f"{name}.bn3", padding=0)
+            shortcut = layer(x, f"{name}.downsample.0", f"{name}.downsample.1", stride, padding=0) if block == 0 else x
             x = (y + shortcut).relu()
     return F.avg_pool2d(x, 7, stride=1).flatten(1)
 

@@ -1,5 +1,7 @@
 """Gaze360 against its published layout, a ResNet-18 of plain operations and an LSTM written from its gates."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,15 +10,10 @@ from PIL import Image
 
 from models.errors import WeightsError
 from models.gaze360 import head_boxes, load_gaze360, prepare_heads, windows
+from tests.resnet_for_tests import convolution, convolved, random_entry
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
-
-def convolution(name, out, inside, kernel, norm):
-    """The entries of a convolution and of the batch norm after it."""
-    shapes = {f"{name}.weight": (out, inside, kernel, kernel), f"{norm}.num_batches_tracked": ()}
-    return shapes | {f"{norm}.{key}": (out,) for key in ("weight", "bias", "running_mean", "running_var")}
 
 
 def published_layout():
@@ -40,17 +37,6 @@ def published_layout():
             shapes |= {f"lstm.weight_ih_{name}": (1024, width), f"lstm.weight_hh_{name}": (1024, 256)}
             shapes |= {f"lstm.bias_ih_{name}": (1024,), f"lstm.bias_hh_{name}": (1024,)}
     return shapes | {"last_layer.weight": (3, 512), "last_layer.bias": (3,)}
-
-
-def random_entry(name, shape, generator):
-    """Weights that keep activations near one, and batch-norm statistics that matter."""
-    if name.endswith("num_batches_tracked"):
-        return torch.tensor(7)
-    if len(shape) > 1:
-        return torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
-    if name.endswith(("running_var", "weight")):
-        return 0.5 + 0.5 * torch.rand(shape, generator=generator)
-    return 0.1 * torch.randn(shape, generator=generator)
 
 
 def write(path, state):
@@ -95,12 +81,7 @@ def features(state, heads):
 def resnet18(state, x):
     """Every layer written out."""
 
-    def layer(x, conv, norm, stride=1, padding=1):
-        x = F.conv2d(x, state[f"base_model.{conv}.weight"], stride=stride, padding=padding)
-        mean, var, weight, bias = (
-            state[f"base_model.{norm}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
-        )
-        return F.batch_norm(x, mean, var, weight, bias, eps=1e-5)
+    layer = partial(convolved, state, "base_model")
 
     x = F.max_pool2d(layer(x, "conv1", "bn1", stride=2, padding=3).relu(), 3, stride=2, padding=1)
     for stage in range(4):
