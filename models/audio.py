@@ -71,6 +71,10 @@ class AudioEncoder(nn.Module):
         """(B, 8, 16, 29) windows around each frame -> (B, dim)."""
         return self.attention(self.net(windows.flatten(0, 1)).unflatten(0, windows.shape[:2]))
 
+    def heard_expression(self, windows: Tensor) -> Tensor:
+        """(B, 8, 16, 29) windows -> (B, expression) what the head reads off the audio vector."""
+        return self.mouth(self(windows))
+
 
 def neighbours(audio: Tensor, index: Tensor) -> Tensor:
     """The windows of frames i-4 ... i+3, of which AudioAttention makes the vector of frame i.

@@ -93,7 +93,7 @@ def main(
             "velocity": losses.velocity(code, neighbour),
         }
         if layout.driving == "audio":
-            heard = generator.listen.mouth(generator.listen(take(data.motion, index)["audio"]))
+            heard = generator.listen.heard_expression(data.motion["audio"][index])
             terms["lips"] = losses.lips(heard, data.motion["expression"][index], spoken)
         loss = sum(getattr(weights, name) * term for name, term in terms.items())
 
