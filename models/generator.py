@@ -1,5 +1,7 @@
 """The generator: a coordinate MLP and a convolutional decoder (paper section 3.2, figures 3, 11 and 12)."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ FLOORS = {
     "expression": 0.5,
     "position": 0.02,
 }  # of the spread: less is noise, not to be amplified
+Upsampling = Literal["bilinear", "transposed"]
 HEAD_UNIT = 4.0  # image size in face sizes: keeps the head's own coordinates near [-1, 1]
 
 
@@ -38,6 +41,13 @@ class ResidualBlock(nn.Module):
         return x + self.second(F.relu(self.first(F.relu(x))))
 
 
+def upsample(before: int, after: int, how: Upsampling) -> nn.Module:
+    """Twice the size, (B, before, H, W) -> (B, after, 2H, 2W)."""
+    if how == "transposed":
+        return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(before, after, 3, padding=1))
+
+
 class Generator(nn.Module):
     """Render a person's picture from motion parameters and a latent code.
 
@@ -48,13 +58,23 @@ class Generator(nn.Module):
             "audio" is the width of the vector that networks of its own make of the sound.
         size: side of the image; the coordinate grid has a quarter of it.
         width, layers: of the MLP.  channels, blocks: of the decoder.  code: width of the latent code.
+        upsampling: "bilinear" and a convolution (the paper), or "transposed" convolutions (DNP, the paper's baseline).
 
     The paper's layout is inputs pose 6, expression 50, gaze 2, width 128, layers 8, channels 256, blocks 6, code 32:
     7,632,134 parameters.
     """
 
     def __init__(
-        self, *, inputs: dict[str, int], size: int, width: int, layers: int, channels: int, blocks: int, code: int
+        self,
+        *,
+        inputs: dict[str, int],
+        size: int,
+        width: int,
+        layers: int,
+        channels: int,
+        blocks: int,
+        code: int,
+        upsampling: Upsampling,
     ):
         super().__init__()
         self.inputs = dict(inputs)
@@ -74,8 +94,8 @@ class Generator(nn.Module):
         self.rgb = nn.Conv2d(width, 3, 1)
         self.widen = nn.Conv2d(width, channels, 1)
         self.blocks = nn.Sequential(*[ResidualBlock(channels) for _ in range(blocks)])
-        self.up1 = nn.Conv2d(channels, channels // 2, 3, padding=1)
-        self.up2 = nn.Conv2d(channels // 2, channels // 4, 3, padding=1)
+        self.up1 = upsample(channels, channels // 2, upsampling)
+        self.up2 = upsample(channels // 2, channels // 4, upsampling)
         self.out = nn.Conv2d(channels // 4, 3, 7, padding=3)
 
     def standardise(self, motion: dict[str, Tensor]) -> None:
@@ -101,8 +121,7 @@ class Generator(nn.Module):
         x = F.relu(x)
         colours = self.rgb(x).sigmoid()
         x = self.blocks(self.widen(x))
-        x = F.relu(self.up1(F.interpolate(x, scale_factor=2, mode="bilinear")))
-        x = F.relu(self.up2(F.interpolate(x, scale_factor=2, mode="bilinear")))
+        x = F.relu(self.up2(F.relu(self.up1(x))))
         return self.out(x).float().sigmoid(), colours  # eight bits of bfloat16 would show as bands
 
     def first_layer(self, motion: dict[str, Tensor], code: Tensor) -> Tensor:

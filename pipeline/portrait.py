@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.generator import Generator
+from models.generator import Generator, Upsampling
 from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.motion import WIDTHS, Driving, Motion
@@ -22,6 +22,7 @@ class Layout:
     channels: int  # of the decoder
     blocks: int  # of the decoder
     code: int  # width of the latent codes
+    upsampling: Upsampling  # of the decoder
     position: bool  # the face's position and size are inputs too
     driving: Driving  # "video", or "audio": the sound moves the mouth
 

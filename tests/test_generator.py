@@ -1,14 +1,17 @@
 import pytest
 import torch
 
-from models.generator import Generator, encode, pixel_grid
+from models.generator import Generator, Upsampling, encode, pixel_grid
 
 PAPER = {"pose": 6, "expression": 50, "gaze": 2}
 
 
-def small(inputs: dict[str, int]) -> Generator:
+SMALL = {"size": 32, "width": 16, "layers": 3, "channels": 16, "blocks": 1, "code": 4}
+
+
+def small(inputs: dict[str, int], upsampling: Upsampling = "bilinear") -> Generator:
     torch.manual_seed(0)
-    return Generator(inputs=inputs, size=32, width=16, layers=3, channels=16, blocks=1, code=4)
+    return Generator(inputs=inputs, upsampling=upsampling, **SMALL)
 
 
 def motion_of(inputs: dict[str, int], batch: int) -> dict[str, torch.Tensor]:
@@ -20,13 +23,15 @@ def motion_of(inputs: dict[str, int], batch: int) -> dict[str, torch.Tensor]:
 
 
 def test_the_papers_layout_has_exactly_7632134_parameters():
-    generator = Generator(inputs=PAPER, size=256, width=128, layers=8, channels=256, blocks=6, code=32)
+    layout = {"size": 256, "width": 128, "layers": 8, "channels": 256, "blocks": 6, "code": 32}
+    generator = Generator(inputs=PAPER, upsampling="bilinear", **layout)
     assert sum(parameter.numel() for parameter in generator.parameters()) == 7_632_134
 
 
+@pytest.mark.parametrize("upsampling", ["bilinear", "transposed"])
 @pytest.mark.parametrize("inputs", [PAPER, PAPER | {"position": 3}])
-def test_images_have_the_size_and_range_asked_for(inputs):
-    image, colours = small(inputs)(motion_of(inputs, 2), torch.zeros(2, 4))
+def test_images_have_the_size_and_range_asked_for(inputs, upsampling):
+    image, colours = small(inputs, upsampling)(motion_of(inputs, 2), torch.zeros(2, 4))
     assert image.shape == (2, 3, 32, 32) and colours.shape == (2, 3, 8, 8)
     assert image.min() >= 0 and image.max() <= 1
 
@@ -76,6 +81,6 @@ def test_raw_inputs_are_standardised_by_the_performing_frames():
 def test_a_saved_generator_renders_the_same():
     generator, motion = small(PAPER), motion_of(PAPER, 1)
     generator.standardise(motion_of(PAPER, 8))
-    twin = Generator(inputs=PAPER, size=32, width=16, layers=3, channels=16, blocks=1, code=4)
+    twin = Generator(inputs=PAPER, upsampling="bilinear", **SMALL)
     twin.load_state_dict(generator.state_dict())
     torch.testing.assert_close(twin(motion, torch.ones(1, 4))[0], generator(motion, torch.ones(1, 4))[0])

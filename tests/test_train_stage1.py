@@ -8,7 +8,9 @@ from pipeline.portrait import Layout, load_portrait
 from pipeline.training import Schedule
 from tests.stores_for_tests import write_clip
 
-LAYOUT = Layout(size=32, width=16, layers=3, channels=16, blocks=1, code=4, position=True, driving="video")
+LAYOUT = Layout(
+    size=32, width=16, layers=3, channels=16, blocks=1, code=4, upsampling="bilinear", position=True, driving="video"
+)
 
 
 def schedule(**changes) -> Schedule:
