@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 BEFORE, WINDOW = 4, 8  # frames i-4 ... i+3 smooth frame i
+SILENT = 0.1  # least spread of a band: a silent recording's noise is not speech
 CENTRE = 3.0  # logit by which attention begins at frame i itself
 
 
@@ -56,14 +57,16 @@ class AudioAttention(nn.Module):
 class AudioEncoder(nn.Module):
     """Both networks: the audio vector of a frame, with a head that reads the mouth off it.
 
-    The head learns from the tracked expression while a portrait is trained and is not used to render. Without it the
-    sound reaches the mouth through the picture alone, slowly.
+    Args:
+        dim: length of the vector.
+        mouth: numbers that the head reads. In a portrait with an audio vector it learns from the tracked expression
+            and is not used to render; without it the sound reaches the mouth through the picture alone, slowly.
     """
 
-    def __init__(self, dim: int = 32, expression: int = 50):
+    def __init__(self, dim: int = 32, mouth: int = 50):
         super().__init__()
         self.net, self.attention = AudioNet(dim), AudioAttention(dim)
-        self.mouth = nn.Linear(dim, expression)
+        self.mouth = nn.Linear(dim, mouth)
         with torch.no_grad():  # equal weights would blur a third of a second, and the mouth would be slow to learn
             self.attention.attentionNet[0].bias[BEFORE] += CENTRE
 
@@ -74,6 +77,48 @@ class AudioEncoder(nn.Module):
     def heard_expression(self, windows: Tensor) -> Tensor:
         """(B, 8, 16, 29) windows -> (B, expression) what the head reads off the audio vector."""
         return self.mouth(self(windows))
+
+
+class Lips(nn.Module):
+    """The mouth's motion, read off the sound: the mean of several small networks, in a person's own mean and spread.
+
+    Each is AudioNet with wider layers and dropout, and no attention: half a minute of speech teaches a network that
+    sees one window more than it teaches one that sees eight.
+
+    Args:
+        columns: places in the expression that speech moves; the jaw's three numbers come before them.
+        members: networks that are averaged.
+        dropout: part of the features dropped in training.
+    """
+
+    def __init__(self, columns: list[int], members: int = 4, dropout: float = 0.0):
+        super().__init__()
+        out = 3 + len(columns)
+        self.register_buffer("columns", torch.tensor(columns))
+        self.register_buffer("mean", torch.zeros(out))
+        self.register_buffer("spread", torch.ones(out))
+        self.members = nn.ModuleList(reader(out, dropout) for _ in range(members))
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """(B, 16, 29) `levelled` windows -> (members, B, 3 + k) jaw in rad and expression, as each network reads it."""
+        rows = windows.transpose(1, 2)
+        return torch.stack([member(rows) for member in self.members]) * self.spread + self.mean
+
+
+def reader(out: int, dropout: float, width: int = 64) -> nn.Sequential:
+    """(B, 29, 16) -> (B, out)."""
+    layers: list[nn.Module] = []
+    for before in (29, width, width, width):  # rows: 16 -> 8 -> 4 -> 2 -> 1
+        layers += [nn.Conv1d(before, width, 3, stride=2, padding=1), nn.LeakyReLU(0.02), nn.Dropout(dropout)]
+    layers += [nn.Flatten(), nn.Linear(width, width), nn.LeakyReLU(0.02), nn.Dropout(dropout), nn.Linear(width, out)]
+    return nn.Sequential(*layers)
+
+
+def levelled(audio: Tensor) -> Tensor:
+    """(N, 16, 29) windows of a whole sound, each band from its mean in units of its spread: microphone and loudness
+    of another recording drop out. A silent band stays near 0."""
+    mean, spread = audio.mean((0, 1)), audio.std((0, 1))
+    return (audio - mean) / (spread + SILENT)
 
 
 def neighbours(audio: Tensor, index: Tensor) -> Tensor:

@@ -38,6 +38,9 @@ LIDS = (159, 145, 386, 374)
 CHIN = 152
 EXPRESSIVE = OUTER_LIPS + INNER_LIPS + BROWS + LIDS + (CHIN,)  # 25 points x (x, y) = 50 numbers
 EXPRESSION_UNIT = 0.05  # eye distances
+SPOKEN = tuple(  # places in the expression that speech moves: lips and chin, not brows and lids
+    2 * place + axis for place, point in enumerate(EXPRESSIVE) if point not in BROWS + LIDS for axis in (0, 1)
+)
 
 JAW = (199, 17)  # front of the chin and lower lip drop with the jaw; lower on the chin the mesh slides as the head nods
 JAW_LEVER = 0.7  # eye distances from the hinge forward to the chin

@@ -19,12 +19,21 @@ from pipeline import stores
 from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.files import whole
-from pipeline.motion import Motion, Transfer, join, load_motion, neutral, standardised, take, transferred
-from pipeline.training import learned_frames
+from pipeline.motion import (
+    Motion,
+    Transfer,
+    join,
+    load_learned,
+    load_motion,
+    neutral,
+    standardised,
+    take,
+    transferred,
+)
+from pipeline.motion_space import EXACT, distances, principal_components
 
 PERCENTILE = 0.99
 APART = 0.5  # s: the target's frames nearer in time are nearly the same picture
-EXACT = "donot_use_mm_for_euclid_dist"  # cdist by differences: a frame is at 0 from itself
 LEAST_LIMIT = 0.01  # of a spread: below it differences are rounding
 OUTSIDE = (
     "share of the driver's frames further from the nearest known frame than 99 % of the target's own frames are from "
@@ -122,15 +131,6 @@ def main(
     print(*lines, sep="\n", flush=True)
 
 
-def load_learned(face: Path, gaze: Path, held_out: float) -> tuple[Motion, Tensor]:
-    """The target's motion in the frames that training may see and that show a face, and their indices (n,)."""
-    motion, valid = load_motion(face, gaze)
-    index = valid[: learned_frames(len(valid), held_out)].nonzero()[:, 0]
-    if len(index) < 2:
-        raise InputError(f"{face}: only {len(index)} of the frames to learn from show a face; use another clip")
-    return take(motion, index), index
-
-
 def load_foreign(face: Path, gaze: Path, target: Motion, transfer: Transfer) -> Motion:
     """Another clip's valid frames as the target's parameters; `target` is the target's `neutral`."""
     motion, valid = load_motion(face, gaze)
@@ -138,11 +138,6 @@ def load_foreign(face: Path, gaze: Path, target: Motion, transfer: Transfer) -> 
         raise InputError(f"{face}: no frame with a face; use another clip")
     motion = take(motion, valid)
     return transferred(motion, neutral(motion), target, transfer)
-
-
-def distances(queries: Tensor, keys: Tensor) -> Tensor:
-    """From each query (N, d) to the nearest key (M, d): (N,)."""
-    return torch.cat([torch.cdist(some, keys, compute_mode=EXACT).amin(1) for some in queries.split(1024)])
 
 
 def apart_distances(rows: Tensor, index: Tensor, gap: float) -> Tensor:
@@ -250,14 +245,6 @@ def plot(
         axes.spines[["top", "right"]].set_visible(False)
     with whole(path) as temporary:
         figure.savefig(temporary)
-
-
-def principal_components(rows: Tensor) -> Tensor:
-    """(N, d) -> (N, 2) along the two directions of most variance, each pointing where its largest entry is positive."""
-    centred = (rows - rows.mean(0)).double()
-    _, directions = torch.linalg.eigh(centred.T @ centred)  # eigenvalues ascend
-    axes = directions[:, [-1, -2]]
-    return (centred @ (axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign())).float()
 
 
 if __name__ == "__main__":

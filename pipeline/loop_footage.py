@@ -1,6 +1,7 @@
-"""Lay a person's own footage under a speech, to and fro, as long as it lasts: where the head is meanwhile.
+"""Lay footage under a speech, to and fro, as long as it lasts: where the head is meanwhile.
 
-The result is a clip's stores, so a speech renders, is measured and shown as any other driver.
+The footage is the person's own, or another's, whose motion becomes the person's. The result is a clip's stores, so a
+speech renders, is measured and shown as any other driver.
 """
 
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pipeline import stores
 from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.media import read_sound, write_sound
-from pipeline.training import learned_frames
+from pipeline.motion import Transfer, learned_frames, load_learned, load_motion, neutral, take, transferred
 
 SOUND_RATE = 16000  # Hz
 BATCH = 64  # frames copied at once
@@ -24,20 +25,25 @@ def main(
     frames: Path,
     face: Path,
     gaze: Path,
+    target_face: Path,
+    target_gaze: Path,
     out_frames: Path,
     out_face: Path,
     out_gaze: Path,
     out_audio: Path,
     held_out: float,
+    transfer: Transfer,
 ) -> None:
     """Loop.
 
     Args:
         sound: any file with speech.
-        frames, face, gaze: stores of the person.
+        frames, face, gaze: stores of the clip that is laid under the speech.
+        target_face, target_gaze: of the person who will speak.
         out_frames, out_face, out_gaze: the same stores, as long as the speech.
         out_audio: the speech, wav, mono, 16 kHz, cut to whole frames.
-        held_out: part of the clip, from its end, that is not used: training never saw it.
+        held_out: part of a clip, from its end, that is not used: training never saw it.
+        transfer: how the clip's motion becomes the person's, "relative" or "direct".
     """
     samples = read_sound(sound, SOUND_RATE)
     person, look = stores.read_face(face), stores.read_gaze(gaze)
@@ -52,10 +58,13 @@ def main(
                 writer.append(np.stack([clip.frames[index] for index in order[start : start + BATCH]]))
             length = round(count / clip.fps * SOUND_RATE)
             write_sound(out_audio, samples[:length], SOUND_RATE)
-    names = ("pose", "expression", "position", "landmarks", "mesh", "valid")
-    stores.write_face(out_face, replace(person, **{name: getattr(person, name)[order] for name in names}))
-    stores.write_gaze(out_gaze, replace(look, gaze=look.gaze[order], valid=look.valid[order]))
-    print(f"{sound.name}: {count} frames over {len(set(order.tolist()))} frames of {person.tracker}")
+    own, target = (neutral(load_learned(*paths, held_out)[0]) for paths in ((face, gaze), (target_face, target_gaze)))
+    motion = transferred(take(load_motion(face, gaze)[0], order), own, target, transfer)
+    there = {name: getattr(person, name)[order] for name in ("landmarks", "mesh", "valid")}
+    moved = {name: motion[name].numpy() for name in ("pose", "expression", "position")}
+    stores.write_face(out_face, replace(person, **there, **moved))
+    stores.write_gaze(out_gaze, replace(look, gaze=motion["gaze"].numpy(), valid=look.valid[order]))
+    print(f"{sound.name}: {count} frames over {len(set(order.tolist()))} frames of {face.parent.name}")
 
 
 def to_and_fro(there: int, wanted: int) -> np.ndarray:

@@ -21,9 +21,8 @@ from pipeline.files import whole
 from pipeline.likeness import Pair, csim, fid, lpips
 from pipeline.manifest import find, licences
 from pipeline.media import read_frames, read_sound
-from pipeline.motion import Motion, Transfer, load_motion, nearest, neutral, take, transferred
+from pipeline.motion import Motion, Transfer, load_learned, load_motion, nearest, neutral, take, transferred
 from pipeline.pictures import resized
-from pipeline.portrait import load_portrait
 from pipeline.trackers import Batches, FaceName, GazeName, open_face_tracker, open_gaze_tracker
 
 PIXELS = ("l1", "psnr", "ssim", "mouth_l1")
@@ -70,50 +69,54 @@ class Person:
 def main(
     *,
     video: Path,
-    portrait: Path,
-    auxiliary: Path,
     driver: Person,
     target: Person,
     networks: Path,
     out: Path,
+    tracked: Path,
     trackers: Trackers,
     likeness: Likeness,
+    size: int,
+    held_out: float,
     first: float,
     transfer: Transfer,
     batch: int,
     device: str,
+    auxiliary: Path | None = None,
     speech: Path | None = None,
 ) -> None:
     """Measure.
 
     Args:
-        video: the rendered video.
-        portrait: that rendered it.
-        auxiliary: names of the clips that lent their motion to Stage II, one a line.
+        video: the rendered video, by this project or another, with as many frames as the driver.
         driver, target: their stores; the same where a person drives their own portrait.
         networks: folder of the networks' files.
         out: the figures, JSON.
+        tracked: face store of the video.
+        size: side of the picture at which all is compared, px.
+        held_out: part of the target's clip, from its end, that training never saw.
         first: where in the driver the video begins, as a part of its length.
         transfer: as in rendering.
         batch: frames looked at once.
         device: "cpu", "cuda" or "auto".
+        auxiliary: names of the clips that lent their motion to Stage II, one a line.
         speech: the sound that moved the mouth, if the driver's face did not.
     """
     place = pick_device(device)
-    person = load_portrait(portrait, torch.device("cpu"))
-    size = person.layout.size
+    own, learned = load_learned(target.face, target.gaze, held_out)
     motion, valid = load_motion(driver.face, driver.gaze)
     start = round(len(valid) * first)
-    asked = take(transferred(motion, neutral(take(motion, valid)), person.neutral, transfer), slice(start, None))
+    asked = take(transferred(motion, neutral(take(motion, valid)), neutral(own), transfer), slice(start, None))
     led = since(stores.read_face(driver.face), start)
-    result, truth = partial(decoded, video, batch), partial(stored, driver.frames, size, batch, start)
+    result, truth = partial(decoded, video, size, batch), partial(stored, driver.frames, size, batch, start)
 
     # track the video again
     face = open_face_tracker(trackers.face, networks, place).track(result, size, stores.read_face(target.face).neutral)
     if len(face.valid) != len(led.valid):
         raise InputError(
-            f"{video}: {len(face.valid)} frames where the driver has {len(led.valid)}; delete it and run again"
+            f"{video}: {len(face.valid)} frames where the driver has {len(led.valid)}; render it again, frame for frame"
         )
+    stores.write_face(tracked, face)
     both = face.valid & led.valid
     with stores.open_frames(driver.frames) as clip:
         fps, driver_size = clip.fps, clip.size
@@ -138,7 +141,7 @@ def main(
         real = partial(stored, target.frames, size, batch, 0)
         figures["fid"], with_what["fid"] = fid(result, real, find("inception", networks), place)
     if likeness.identity and face.valid.any():
-        reference = likest(asked, target, person.valid)
+        reference = learned[nearest(asked, own)].numpy()  # the learned frame whose motion is nearest
         pairs = faces_beside(result, face, target, reference)
         figures["csim"], with_what["csim"] = csim(pairs, Path(likeness.identity), place)
     if speech is not None:
@@ -148,7 +151,7 @@ def main(
             opening(face.landmarks), metrics.loudness(read_sound(speech, SOUND_RATE), len(face.valid))
         )
     reason = NO_FACE if both.sum() < 2 else FLAT
-    lenders = auxiliary.read_text().split()
+    lenders = auxiliary.read_text().split() if auxiliary else []
     measured_with = {
         "tracker": f"{face.tracker}, weights sha256 {face.weights[:12]}",
         "reference": "apd, aed, gaze: mean |difference| to the motion the portrait was asked for; r, landmarks: driver",
@@ -172,11 +175,13 @@ def since(face: stores.Face, start: int) -> stores.Face:
     return replace(face, **{name: getattr(face, name)[start:] for name in names})
 
 
-def decoded(video: Path, batch: int) -> Iterator[np.ndarray]:
-    """The video's frames, (n, S, S, 3) uint8 with n at most `batch`."""
+def decoded(video: Path, size: int, batch: int) -> Iterator[np.ndarray]:
+    """The video's frames, (n, size, size, 3) uint8 with n at most `batch`."""
     waiting = []
     for frame in read_frames(video):
-        waiting.append(frame.image)
+        if frame.image.shape[0] != frame.image.shape[1]:
+            raise InputError(f"{video}: not square; a result shows the same square as the target's frames")
+        waiting.append(resized(frame.image, size))
         if len(waiting) == batch:
             yield np.stack(waiting)
             waiting = []
@@ -239,12 +244,6 @@ def faces_beside(result: Batches, face: stores.Face, target: Person, reference: 
             if face.valid[index]:
                 other = reference[index]
                 yield (image, face.landmarks[index]), (store.frames[other], landmarks[other])
-
-
-def likest(asked: Motion, target: Person, learned: torch.Tensor) -> np.ndarray:
-    """For each frame asked for, the index of the learned frame of the target whose motion is nearest, (N,)."""
-    motion, _ = load_motion(target.face, target.gaze)
-    return learned[nearest(asked, take(motion, learned))].numpy()
 
 
 def write(out: Path, report: dict) -> None:

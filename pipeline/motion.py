@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from models.audio import neighbours
@@ -20,6 +21,7 @@ WIDTHS = {  # what a portrait takes of the motion; the audio is made into so man
 }
 TRACKED = ("pose", "expression", "gaze", "position")
 JAW = slice(3, 6)  # of the pose
+EXPRESSION_FLOOR = 0.2  # of its spread: the tracker's own noise
 
 
 def load_motion(face: Path, gaze: Path, audio: Path | None = None) -> tuple[Motion, Tensor]:
@@ -42,6 +44,20 @@ def load_motion(face: Path, gaze: Path, audio: Path | None = None) -> tuple[Moti
         motion["audio"] = neighbours(windows, torch.arange(len(windows)))
         motion["pose"][:, JAW] = 0
     return motion, torch.from_numpy(face_store.valid)
+
+
+def learned_frames(frames: int, held_out: float) -> int:
+    """How many of a clip's frames, from its start, training may see."""
+    return round(frames * (1 - held_out))
+
+
+def load_learned(face: Path, gaze: Path, held_out: float) -> tuple[Motion, Tensor]:
+    """The target's motion in the frames that training may see and that show a face, and their indices (n,)."""
+    motion, valid = load_motion(face, gaze)
+    index = valid[: learned_frames(len(valid), held_out)].nonzero()[:, 0]
+    if len(index) < 2:
+        raise InputError(f"{face}: only {len(index)} of the frames to learn from show a face; use another clip")
+    return take(motion, index), index
 
 
 def take(motion: Motion, index: Tensor | slice) -> Motion:
@@ -79,6 +95,14 @@ def transferred(motion: Motion, own: Motion, target: Motion, how: Transfer) -> M
     ratio = target["position"][:, 2:] / own["position"][:, 2:]
     centre = (motion["position"][:, :2] - own["position"][:, :2]) * ratio + target["position"][:, :2]
     return motion | shift | {"position": torch.cat([centre, motion["position"][:, 2:] * ratio], 1)}
+
+
+def smoothed(motion: Motion, sigma: float) -> Motion:
+    """A Gaussian over time on the tracked values, `sigma` in frames; 0 leaves them as they are."""
+    if not sigma:
+        return motion
+    tracked = {name: gaussian_filter1d(motion[name].numpy(), sigma, axis=0, mode="nearest") for name in TRACKED}
+    return motion | {name: torch.from_numpy(values) for name, values in tracked.items()}
 
 
 def standardised(motion: Motion, by: Motion) -> Motion:

@@ -10,7 +10,7 @@ from pipeline import stores
 from pipeline.cli import run
 from pipeline.device import has_bfloat16, pick_device
 from pipeline.media import VideoWriter
-from pipeline.motion import Motion, Transfer, load_motion, neutral, take, to, transferred
+from pipeline.motion import Motion, Transfer, load_motion, neutral, smoothed, take, to, transferred
 from pipeline.portrait import Portrait, load_portrait
 
 COMMENT = "Synthetic: rendered by MyPortrait, no recording of a real event"
@@ -26,6 +26,7 @@ def main(
     out: Path,
     first: float,
     transfer: Transfer,
+    smoothing: float,
     batch: int,
     quality: int,
     device: str,
@@ -40,6 +41,7 @@ def main(
         out: the video, with as many frames and the same rate as the driver.
         first: where in the driver to begin, as a part of its length: 0 is its start.
         transfer: how the driver's motion becomes the target's, "relative" or "direct".
+        smoothing: sigma in frames of a Gaussian over the driver's motion; 0: none.
         batch: frames rendered at once.
         quality: x264's constant rate factor, lower is better; 0 to 51.
         device: "cpu", "cuda" or "auto".
@@ -48,9 +50,8 @@ def main(
     place = pick_device(device)
     person = load_portrait(portrait, place)
     motion, valid = load_motion(face, gaze, speech)
-    asked = to(
-        transferred(motion, neutral(take(motion, valid)), to(person.neutral, torch.device("cpu")), transfer), place
-    )
+    target = to(person.neutral, torch.device("cpu"))
+    asked = transferred(smoothed(motion, smoothing), neutral(take(motion, valid)), target, transfer)
     with stores.open_frames(frames) as store:
         fps = store.fps
     start = round(len(valid) * first)
@@ -64,7 +65,7 @@ def main(
         comment=COMMENT,
     ) as video:
         for begin in tqdm(range(start, len(valid), batch), desc="render", unit="batch", mininterval=5):
-            video.write(pictures(person, take(asked, slice(begin, begin + batch))))
+            video.write(pictures(person, to(take(asked, slice(begin, begin + batch)), place)))
 
 
 @torch.inference_mode()

@@ -1,18 +1,14 @@
 """Track the face of a clip: pose, expression, position and landmarks of every frame."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from pipeline import stores
 from pipeline.cli import run
 from pipeline.device import pick_device
 from pipeline.errors import InputError
 from pipeline.trackers import FaceName, open_face_tracker
-
-SMOOTHED = ("pose", "expression", "position")
 
 
 def main(
@@ -23,7 +19,6 @@ def main(
     tracker: FaceName,
     batch: int,
     min_valid: float,
-    smoothing: float,
     device: str,
 ) -> None:
     """Track the face.
@@ -35,13 +30,12 @@ def main(
         tracker: "mediapipe" or "deca".
         batch: frames tracked at once.
         min_valid: smallest part of the frames that must show the face.
-        smoothing: sigma in frames of a Gaussian over pose, expression and position; 0: none.
         device: "cpu", "cuda" or "auto".
     """
     with stores.open_frames(frames) as store:
         face = open_face_tracker(tracker, networks, pick_device(device)).track(store.batches(batch), store.size)
         require_face(face.valid, min_valid, store)
-    stores.write_face(out, replace(face, **{name: smoothed(getattr(face, name), smoothing) for name in SMOOTHED}))
+    stores.write_face(out, face)
     print(f"face found in {face.valid.sum()} of {len(face.valid)} frames")
 
 
@@ -54,10 +48,6 @@ def require_face(valid: np.ndarray, least: float, store: stores.Frames) -> None:
         f"{store.source}: a face in only {valid.sum()} of {len(valid)} frames, the first without one is frame {first} "
         f"({store.time[first]:.2f} s); cut such parts out, widen the crop, or use another clip"
     )
-
-
-def smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
-    return gaussian_filter1d(values, sigma, axis=0, mode="nearest") if sigma else values
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ import torch
 from models import losses
 from pipeline.cli import run
 from pipeline.device import has_bfloat16, pick_device
-from pipeline.motion import neutral, take, to
+from pipeline.motion import EXPRESSION_FLOOR, neutral, take, to
 from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
 from pipeline.training import (
-    EXPRESSION_FLOOR,
     Checkpoint,
     Schedule,
     averaged,

@@ -16,12 +16,23 @@ from pipeline.cli import run
 from pipeline.device import has_bfloat16, pick_device
 from pipeline.errors import InputError
 from pipeline.files import whole
-from pipeline.motion import JAW, Motion, Transfer, join, load_motion, nearest, neutral, take, to, transferred
+from pipeline.motion import (
+    EXPRESSION_FLOOR,
+    JAW,
+    Motion,
+    Transfer,
+    join,
+    load_motion,
+    nearest,
+    neutral,
+    take,
+    to,
+    transferred,
+)
 from pipeline.perception import PerceptualName, open_perception
 from pipeline.portrait import Portrait, load_portrait, save_portrait
 from pipeline.trackers import FaceName
 from pipeline.training import (
-    EXPRESSION_FLOOR,
     Checkpoint,
     Schedule,
     averaged,

@@ -18,10 +18,8 @@ from models.generator import Generator
 from pipeline import stores
 from pipeline.errors import InputError
 from pipeline.files import sha256, whole
-from pipeline.motion import Motion, load_motion
+from pipeline.motion import Motion, learned_frames, load_motion
 from pipeline.pictures import resized
-
-EXPRESSION_FLOOR = 0.2  # of its spread: the tracker's own noise
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,6 @@ def load_performing(
         raise InputError(f"{face}: only {len(valid)} of the {count} frames to learn from show a face; use another clip")
     images = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
     return Performing(images, {n: v[:count].to(device) for n, v in motion.items()}, valid.to(device))
-
-
-def learned_frames(frames: int, held_out: float) -> int:
-    """How many of a clip's frames, from its start, training may see."""
-    return round(frames * (1 - held_out))
 
 
 def sample(pool: Tensor, step: int, batch: int, seed: int) -> Tensor:

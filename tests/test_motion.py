@@ -37,6 +37,15 @@ def test_direct_transfer_changes_nothing():
     assert all(torch.equal(moved[name], driver[name]) for name in driver)
 
 
+def test_smoothing_calms_the_motion_and_keeps_its_mean():
+    shaky = random_motion(200)
+    calm = motion.smoothed(shaky, 2.0)
+    for name in motion.WIDTHS["video"]:
+        assert calm[name].diff(dim=0).abs().mean() < 0.3 * shaky[name].diff(dim=0).abs().mean()
+        torch.testing.assert_close(calm[name].mean(0), shaky[name].mean(0), atol=0.05, rtol=0)
+    assert all(torch.equal(motion.smoothed(shaky, 0)[name], shaky[name]) for name in shaky)
+
+
 def test_the_nearest_frame_of_a_shown_motion_is_that_frame():
     keys = random_motion(40)
     noisy = {name: value[7:19] + 0.01 for name, value in keys.items()}

@@ -1,12 +1,17 @@
 """A portrait driven by sound: what moves its mouth, and how well a mouth goes with a sound."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline import loop_footage, metrics, motion, stores, train_stage1
+from models.audio import levelled
+from models.errors import WeightsError
+from models.face_parameters import SPOKEN
+from pipeline import loop_footage, metrics, motion, speak, stores, train_lips, train_stage1
+from pipeline.errors import InputError
 from pipeline.media import read_sound, write_sound
 from pipeline.portrait import load_portrait
 from tests.stores_for_tests import write_clip
@@ -60,13 +65,75 @@ def test_footage_goes_to_and_fro_for_as_long_as_the_speech_lasts(tmp_path, clip)
     outs = {f"out_{name}": tmp_path / f"{name}.h5" for name in ("frames", "face", "gaze")}
     stored = {name: clip[name] for name in ("frames", "face", "gaze")}
     speech = tmp_path / "speech.wav"
-    loop_footage.main(sound=speech, **stored, **outs, out_audio=tmp_path / "audio.wav", held_out=0.25)
+    target = {"target_face": clip["face"], "target_gaze": clip["gaze"]}
+    out = outs | {"out_audio": tmp_path / "audio.wav"}
+    loop_footage.main(sound=speech, **stored, **target, **out, held_out=0.25, transfer="direct")
     person, laid = stores.read_face(clip["face"]), stores.read_face(tmp_path / "face.h5")
     assert len(laid.pose) == 75 and len(read_sound(tmp_path / "audio.wav", 16000)) == 48000
     assert np.array_equal(laid.pose[:30], person.pose[:30])  # 30 of the 40 frames are not held out
     assert np.array_equal(laid.pose[30:59], person.pose[28::-1]) and np.array_equal(laid.pose[59], person.pose[1])
     with stores.open_frames(tmp_path / "frames.h5") as frames, stores.open_frames(clip["frames"]) as own:
         assert np.array_equal(frames.frames[30], own.frames[28])
+
+
+def test_anothers_footage_moves_the_speaker_from_the_speakers_own_neutral(tmp_path, clip):
+    other = write_clip(tmp_path / "other", frames=FRAMES)
+    shifted = stores.read_face(other["face"])
+    stores.write_face(other["face"], replace(shifted, pose=shifted.pose + 0.5))
+    write_sound(tmp_path / "speech.wav", np.ones(16000, np.float32) * 0.1, 16000)
+    outs = {f"out_{name}": tmp_path / f"{name}.h5" for name in ("frames", "face", "gaze")}
+    target = {"target_face": clip["face"], "target_gaze": clip["gaze"]}
+    out = outs | {"out_audio": tmp_path / "audio.wav"}
+    loop_footage.main(sound=tmp_path / "speech.wav", **other, **target, **out, held_out=0.25, transfer="relative")
+    moved, own = stores.read_face(tmp_path / "face.h5"), stores.read_face(clip["face"])
+    assert moved.pose == pytest.approx(own.pose[: len(moved.pose)], abs=1e-5)  # the shift is gone, the sway stays
+
+
+def train_the_lips(tmp_path, clip, **changes) -> Path:
+    values = {"windows": 6400, "batch": 16, "rate": 0.002, "decay": 0.01, "dropout": 0.1, "seed": 0, "held_out": 0.25}
+    paths = {
+        "face": clip["face"],
+        "audio": clip["audio"],
+        "out": tmp_path / "lips.pt",
+        "history": tmp_path / "lips.tsv",
+    }
+    train_lips.main(**paths, **values | changes, device="cpu")
+    return paths["out"]
+
+
+def test_lips_learn_to_speak_what_they_never_heard(tmp_path, clip):
+    lips = train_the_lips(tmp_path, clip)
+    speak.main(lips=lips, audio=clip["audio"], face=clip["face"], out=tmp_path / "spoken.h5")
+    spoken, seen = stores.read_face(tmp_path / "spoken.h5"), stores.read_face(clip["face"])
+    columns = list(SPOKEN)
+    unheard = spoken.expression[30:, columns].mean(1), seen.expression[30:, columns].mean(1)
+    assert np.corrcoef(*unheard)[0, 1] > 0.9
+    upper = [column for column in range(50) if column not in columns]
+    assert np.array_equal(spoken.expression[:, upper], seen.expression[:, upper])  # brows and lids are the footage's
+    assert np.array_equal(spoken.pose[:, :3], seen.pose[:, :3])
+
+
+def test_the_same_seed_gives_the_same_lips(tmp_path, clip):
+    one, other = (torch.load(train_the_lips(tmp_path, clip, windows=160), weights_only=True) for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_silent_clip_cannot_teach_lips(tmp_path, clip):
+    stores.write_audio(clip["audio"], stores.Audio(np.zeros((FRAMES, 16, 29), np.float32), 50.0, "test", ""))
+    with pytest.raises(InputError, match=r"audio\.h5: the clip is silent"):
+        train_the_lips(tmp_path, clip)
+
+
+def test_a_file_that_is_not_a_mouths_is_refused_by_name(tmp_path, clip):
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "lips.pt")
+    with pytest.raises(WeightsError, match=r"lips\.pt: lacks columns"):
+        speak.main(lips=tmp_path / "lips.pt", audio=clip["audio"], face=clip["face"], out=tmp_path / "spoken.h5")
+
+
+def test_microphone_and_loudness_drop_out_of_levelled_sound():
+    sound = torch.randn(50, 16, 29, generator=torch.Generator().manual_seed(0))
+    far = 0.7 * sound + torch.linspace(-2, 1, 29)  # quieter in some bands
+    torch.testing.assert_close(levelled(far), levelled(sound), atol=0.15, rtol=0)
 
 
 @pytest.mark.parametrize("lag", [-3, 0, 2])

@@ -27,7 +27,7 @@ def track(folder: Path, frames: np.ndarray, weights: tuple[Path, Path], **change
         folder / "frames.h5", size=SIZE, fps=Fraction(25), box=(0, 0, SIZE), source="astronaut.mp4", sha256="0" * 64
     ) as writer:
         writer.append(frames)
-    values = {"tracker": "mediapipe", "batch": 3, "min_valid": 0.5, "smoothing": 0, "device": "cpu"} | changes
+    values = {"tracker": "mediapipe", "batch": 3, "min_valid": 0.5, "device": "cpu"} | changes
     main(frames=folder / "frames.h5", networks=weights[0].parent, out=folder / "face.h5", **values)
     return stores.read_face(folder / "face.h5")
 
@@ -47,14 +47,6 @@ def test_frames_without_a_face_are_marked_and_filled(tmp_path, clip, face_mesh_w
     face = track(tmp_path, frames, face_mesh_weights)
     assert np.flatnonzero(~face.valid).tolist() == [2]
     assert np.allclose(face.position[2], face.position[[1, 3]].mean(0), atol=0.01)
-
-
-def test_smoothing_calms_the_parameters(tmp_path, clip, face_mesh_weights):
-    def restlessness(face: stores.Face) -> float:
-        return np.abs(np.diff(face.expression, axis=0)).mean()
-
-    raw = track(tmp_path, clip, face_mesh_weights)
-    assert restlessness(track(tmp_path, clip, face_mesh_weights, smoothing=2)) < 0.7 * restlessness(raw)
 
 
 def test_too_few_faces_name_the_clip_and_the_first_frame(tmp_path, clip, face_mesh_weights):

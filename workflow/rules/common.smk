@@ -18,10 +18,9 @@ QUALITY = {"quality": config["render"]["quality"]}
 WHOLE, DIRECT = {"first": 0}, {"transfer": "direct"}
 END = {"first": 1 - config["held_out"]}
 OFFLINE_SCHEDULE = config["train_stage2"]["schedule"] | {"images": config["offline"]["images"]}
-AUDIO = {"layout": config["model"] | {"driving": "audio"}}
-VIDEO = {"layout": config["model"] | {"driving": "video"}}
 PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
-MEASURES = {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}, "batch": config["measure"]["batch"]}
+MEASURES = HELD_OUT | {"size": config["model"]["size"], "batch": config["measure"]["batch"]}
+MEASURES |= {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}}
 MEASURES |= {"likeness": {name: config["measure"][name] for name in ("lpips", "fid", "identity")}}
 
 WEIGHTS, MANIFEST = Path("weights"), read_manifest()
@@ -92,6 +91,11 @@ def grid_results(wildcards):
     return [f"results/{target}_driven_by_{driver}.mp4" for target in VIDEOS for driver in VIDEOS if target != driver]
 
 
+def layout(driving, **changes):
+    """Flags of a portrait's layout; `driving` is "video" or "audio"."""
+    return {"layout": config["model"] | {"driving": driving} | changes}
+
+
 def auxiliary_clips(wildcards):
     """The clips that lend their motion to this target: those of the config, else those it was first trained with,
     else the other clips there are, else the demo actors. A demo actor borrows from the other one."""
@@ -149,6 +153,11 @@ def likeness_networks(wildcards):
     """Input function: the files that the figures need beside the trackers'."""
     asked = [name for name in ("lpips", "fid") if config["measure"][name]]
     return [*networks(*asked)(wildcards), *filter(None, [config["measure"]["identity"]])]
+
+
+def given(*names):
+    """Params function: `--name file` for these inputs of the rule; clip names need no quotes."""
+    return lambda wildcards, input: " ".join(f"--{name.replace('_', '-')} {input[name]}" for name in names)
 
 
 def flags(section, prefix=""):

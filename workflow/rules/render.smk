@@ -80,7 +80,6 @@ use rule render as render_offline with:
 rule measure:
     input:
         video=rules.render.output.video,
-        portrait=rules.train_stage2.output.portrait,
         auxiliary=rules.train_stage2.output.auxiliary,
         frames="work/clips/{driver}/frames.h5",
         face="work/clips/{driver}/face.h5",
@@ -92,6 +91,7 @@ rule measure:
         likeness=likeness_networks,
     output:
         metrics="results/{target}_driven_by_{driver}.metrics.json",
+        tracked="work/portraits/{target}/video/driven_by_{driver}.face.h5",
     log:
         "logs/measure/{target}_driven_by_{driver}.log",
     benchmark:
@@ -102,13 +102,11 @@ rule measure:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | TRANSFER | WHOLE | MEASURES),
-        sound="",
+        more=given("auxiliary"),
     shell:
         """
         python -m pipeline.measure \
             --video {input.video:q} \
-            --portrait {input.portrait:q} \
-            --auxiliary {input.auxiliary:q} \
             --driver.frames {input.frames:q} \
             --driver.face {input.face:q} \
             --driver.gaze {input.gaze:q} \
@@ -117,7 +115,8 @@ rule measure:
             --target.gaze {input.target_gaze:q} \
             --networks weights \
             --out {output.metrics:q} \
-            {params.flags} {params.sound} \
+            --tracked {output.tracked:q} \
+            {params.flags} {params.more} \
             2>&1 | tee {log:q}
         """
 
@@ -125,7 +124,6 @@ rule measure:
 use rule measure as measure_self with:
     input:
         video=rules.render_self.output.video,
-        portrait=rules.train_stage2.output.portrait,
         auxiliary=rules.train_stage2.output.auxiliary,
         frames="work/clips/{target}/frames.h5",
         face="work/clips/{target}/face.h5",
@@ -137,6 +135,7 @@ use rule measure as measure_self with:
         likeness=likeness_networks,
     output:
         metrics="results/{target}_self.metrics.json",
+        tracked="work/portraits/{target}/video/self.face.h5",
     log:
         "logs/measure/{target}_self.log",
     benchmark:
@@ -144,13 +143,12 @@ use rule measure as measure_self with:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | DIRECT | END | MEASURES),
-        sound="",
+        more=given("auxiliary"),
 
 
 use rule measure as measure_offline with:
     input:
         video=rules.render_offline.output.video,
-        portrait=rules.train_stage2_offline.output.portrait,
         auxiliary=rules.train_stage2_offline.output.auxiliary,
         frames="work/clips/{driver}/frames.h5",
         face="work/clips/{driver}/face.h5",
@@ -162,6 +160,7 @@ use rule measure as measure_offline with:
         likeness=likeness_networks,
     output:
         metrics="results/{target}_driven_by_{driver}_offline.metrics.json",
+        tracked="work/portraits/{target}/offline/{driver}/driven.face.h5",
     log:
         "logs/measure/{target}_driven_by_{driver}_offline.log",
     benchmark:
@@ -169,7 +168,7 @@ use rule measure as measure_offline with:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | TRANSFER | WHOLE | MEASURES),
-        sound="",
+        more=given("auxiliary"),
 
 
 rule present:

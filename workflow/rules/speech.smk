@@ -1,5 +1,10 @@
 # Reads data/audio/{speech}.* or a clip's own sound. Makes results/{target}_speaks_{speech}.mp4: the target's own footage
 # moves the head, the speech the mouth. `_speaks_self` is the held-out end of the target's clip, with its own sound.
+# The speech enters as the mouth's motion, read off it, into the portrait that videos drive; or, as in the paper, as a
+# vector into a portrait trained with the sound.
+
+BY_MOTION = config["speech"]["enters"] == "motion"
+FOOTAGE = config["speech"]["footage"] or "{target}"
 
 
 wildcard_constraints:
@@ -21,8 +26,8 @@ use rule train_stage1 as train_stage1_audio with:
         "benchmarks/train_stage1/{target}_audio.tsv"
     params:
         code=code("pipeline.train_stage1"),
-        flags=flags(DEVICE | HELD_OUT | AUDIO | config["train_stage1"]),
-        sound=lambda wildcards: f"--audio work/clips/{wildcards.target}/audio.h5",
+        flags=flags(DEVICE | HELD_OUT | layout("audio") | config["train_stage1"]),
+        sound=given("audio"),
 
 
 use rule train_stage2 as train_stage2_audio with:
@@ -47,15 +52,45 @@ use rule train_stage2 as train_stage2_audio with:
     params:
         code=code("pipeline.train_stage2"),
         flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"]),
-        sound=lambda wildcards, input: f"--audio {input.audio} --auxiliary-audio {' '.join(input.auxiliary_audio)}",
+        sound=given("audio", "auxiliary_audio"),
+
+
+rule train_lips:
+    input:
+        face="work/clips/{target}/face.h5",
+        audio="work/clips/{target}/audio.h5",
+    output:
+        lips="work/portraits/{target}/audio/lips.pt",
+        history="work/portraits/{target}/audio/lips.losses.tsv",
+    log:
+        "logs/train_lips/{target}.log",
+    benchmark:
+        "benchmarks/train_lips/{target}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code("pipeline.train_lips"),
+        flags=flags(DEVICE | HELD_OUT | config["train_lips"]),
+    shell:
+        """
+        python -m pipeline.train_lips \
+            --face {input.face:q} \
+            --audio {input.audio:q} \
+            --out {output.lips:q} \
+            --history {output.history:q} \
+            {params.flags} \
+            2>&1 | tee {log:q}
+        """
 
 
 rule loop_footage:
     input:
         sound=sound_of,
-        frames="work/clips/{target}/frames.h5",
-        face="work/clips/{target}/face.h5",
-        gaze="work/clips/{target}/gaze.h5",
+        frames=f"work/clips/{FOOTAGE}/frames.h5",
+        face=f"work/clips/{FOOTAGE}/face.h5",
+        gaze=f"work/clips/{FOOTAGE}/gaze.h5",
+        target_face="work/clips/{target}/face.h5",
+        target_gaze="work/clips/{target}/gaze.h5",
     output:
         frames="work/portraits/{target}/audio/speech/{speech}/frames.h5",
         face="work/portraits/{target}/audio/speech/{speech}/face.h5",
@@ -69,7 +104,7 @@ rule loop_footage:
         "../../envs/main.yaml"
     params:
         code=code("pipeline.loop_footage"),
-        flags=flags(HELD_OUT),
+        flags=flags(HELD_OUT | (TRANSFER if config["speech"]["footage"] else DIRECT)),
     shell:
         """
         python -m pipeline.loop_footage \
@@ -77,6 +112,8 @@ rule loop_footage:
             --frames {input.frames:q} \
             --face {input.face:q} \
             --gaze {input.gaze:q} \
+            --target-face {input.target_face:q} \
+            --target-gaze {input.target_gaze:q} \
             --out-frames {output.frames:q} \
             --out-face {output.face:q} \
             --out-gaze {output.gaze:q} \
@@ -99,11 +136,53 @@ use rule encode_audio as encode_speech with:
         "benchmarks/encode_audio/{target}_speaks_{speech}.tsv"
 
 
+rule speak:
+    input:
+        lips=rules.train_lips.output.lips,
+        audio=rules.encode_speech.output.audio,
+        face=rules.loop_footage.output.face,
+    output:
+        face="work/portraits/{target}/audio/speech/{speech}/spoken.h5",
+    log:
+        "logs/speak/{target}_speaks_{speech}.log",
+    benchmark:
+        "benchmarks/speak/{target}_speaks_{speech}.tsv"
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code("pipeline.speak"),
+    shell:
+        """
+        python -m pipeline.speak \
+            --lips {input.lips:q} \
+            --audio {input.audio:q} \
+            --face {input.face:q} \
+            --out {output.face:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+use rule speak as speak_self with:
+    input:
+        lips=rules.train_lips.output.lips,
+        audio="work/clips/{target}/audio.h5",
+        face="work/clips/{target}/face.h5",
+    output:
+        face="work/portraits/{target}/audio/self.spoken.h5",
+    log:
+        "logs/speak/{target}_speaks_self.log",
+    benchmark:
+        "benchmarks/speak/{target}_speaks_self.tsv"
+
+
+SPEAKER = rules.train_stage2 if BY_MOTION else rules.train_stage2_audio
+
+
 use rule render as render_speech with:
     input:
-        portrait=rules.train_stage2_audio.output.portrait,
+        portrait=SPEAKER.output.portrait,
         frames=rules.loop_footage.output.frames,
-        face=rules.loop_footage.output.face,
+        face=rules.speak.output.face if BY_MOTION else rules.loop_footage.output.face,
         gaze=rules.loop_footage.output.gaze,
         audio=rules.loop_footage.output.audio,
         speech=rules.encode_speech.output.audio,
@@ -116,14 +195,13 @@ use rule render as render_speech with:
     params:
         code=code("pipeline.render"),
         flags=flags(DEVICE | DIRECT | WHOLE | config["render"]),
-        sound=lambda wildcards, input: f"--speech {input.speech}",
+        sound="" if BY_MOTION else given("speech"),
 
 
 use rule measure as measure_speech with:
     input:
         video=rules.render_speech.output.video,
-        portrait=rules.train_stage2_audio.output.portrait,
-        auxiliary=rules.train_stage2_audio.output.auxiliary,
+        auxiliary=SPEAKER.output.auxiliary,
         frames=rules.loop_footage.output.frames,
         face=rules.loop_footage.output.face,
         gaze=rules.loop_footage.output.gaze,
@@ -135,6 +213,7 @@ use rule measure as measure_speech with:
         speech=rules.loop_footage.output.audio,
     output:
         metrics="results/{target}_speaks_{speech}.metrics.json",
+        tracked="work/portraits/{target}/audio/speech/{speech}/speech.face.h5",
     log:
         "logs/measure/{target}_speaks_{speech}.log",
     benchmark:
@@ -142,7 +221,7 @@ use rule measure as measure_speech with:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | DIRECT | WHOLE | MEASURES),
-        sound=lambda wildcards, input: f"--speech {input.speech}",
+        more=given("auxiliary", "speech"),
 
 
 use rule present as present_speech with:
@@ -162,9 +241,9 @@ use rule present as present_speech with:
 
 use rule render as render_speaks_self with:
     input:
-        portrait=rules.train_stage2_audio.output.portrait,
+        portrait=SPEAKER.output.portrait,
         frames="work/clips/{target}/frames.h5",
-        face="work/clips/{target}/face.h5",
+        face=rules.speak_self.output.face if BY_MOTION else "work/clips/{target}/face.h5",
         gaze="work/clips/{target}/gaze.h5",
         audio="work/clips/{target}/audio.wav",
         speech="work/clips/{target}/audio.h5",
@@ -177,14 +256,13 @@ use rule render as render_speaks_self with:
     params:
         code=code("pipeline.render"),
         flags=flags(DEVICE | DIRECT | END | config["render"]),
-        sound=lambda wildcards, input: f"--speech {input.speech}",
+        sound="" if BY_MOTION else given("speech"),
 
 
 use rule measure_self as measure_speaks_self with:
     input:
         video=rules.render_speaks_self.output.video,
-        portrait=rules.train_stage2_audio.output.portrait,
-        auxiliary=rules.train_stage2_audio.output.auxiliary,
+        auxiliary=SPEAKER.output.auxiliary,
         frames="work/clips/{target}/frames.h5",
         face="work/clips/{target}/face.h5",
         gaze="work/clips/{target}/gaze.h5",
@@ -195,6 +273,7 @@ use rule measure_self as measure_speaks_self with:
         likeness=likeness_networks,
     output:
         metrics="results/{target}_speaks_self.metrics.json",
+        tracked="work/portraits/{target}/audio/self.face.h5",
     log:
         "logs/measure/{target}_speaks_self.log",
     benchmark:

@@ -21,7 +21,7 @@ rule train_stage1:
         gpu=1,
     params:
         code=code("pipeline.train_stage1"),
-        flags=flags(DEVICE | HELD_OUT | VIDEO | config["train_stage1"]),
+        flags=flags(DEVICE | HELD_OUT | layout("video") | config["train_stage1"]),
         sound="",
     shell:
         """
