@@ -16,6 +16,7 @@ SELF = "results/Astronaut_self.mp4"
 OFFLINE = "results/Astronaut_driven_by_Admiral_offline.mp4"
 SPEAKS = "results/Astronaut_speaks_Admiral.mp4"
 SPEAKS_SELF = "results/Astronaut_speaks_self.mp4"
+TABLE = "results/tables/table_1.md"
 TRAINED = "train_stage1", "train_stage2"
 
 
@@ -24,7 +25,7 @@ def project(tmp_path_factory, face_mesh_weights) -> Project:
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder)
     project = Project(folder, "tests/tiny.yaml")
-    done = project.snakemake("--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF)
+    done = project.snakemake("--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF, TABLE)
     assert done.returncode == 0, done.stdout + done.stderr
     return project
 
@@ -82,6 +83,14 @@ def test_the_offline_version_knows_the_drivers_motion(project):
     assert offline["aed"] != online["aed"]
 
 
+def test_a_table_compares_the_baseline_with_ours(project):
+    text = (project.folder / TABLE).read_text()
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| Astronaut")]
+    assert [row[2] for row in rows] == ["DNP", "ours"] and "- csim: none, not asked for" in text
+    own = json.loads((project.folder / SELF).with_suffix(".metrics.json").read_text())
+    assert rows[1][3].strip("*") == f"{own['l1']:.4g}"
+
+
 def test_driver_and_result_stand_side_by_side(project):
     pair = project.folder / "results/Astronaut_driven_by_Admiral.side_by_side.mp4"
     pictures = [picture for _, picture in read_frames(pair)]
@@ -97,7 +106,7 @@ def test_the_log_of_every_term_is_kept(project):
 
 
 def test_a_second_run_has_nothing_to_do(project):
-    assert project.planned(DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF) == {}
+    assert project.planned(DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF, TABLE) == {}
 
 
 def test_a_changed_stage2_weight_reruns_stage2_and_below(project, changed):

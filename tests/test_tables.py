@@ -1,0 +1,54 @@
+"""What `snakemake tables` plans: the paper's rows, other systems' videos among them, and no driver ever learned."""
+
+import re
+
+import pytest
+
+from tests.project_for_tests import Project, copy_project
+
+PAIRS = """tables:
+  pairs: [Cleo_driven_by_Dora]
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, face_mesh_weights) -> Project:
+    """A project whose clips are empty files: a plan reads none."""
+    folder = tmp_path_factory.mktemp("tables")
+    copy_project(folder)
+    (folder / "data/videos").mkdir(parents=True)
+    for name in ("Cleo", "Dora", "Emil"):
+        (folder / f"data/videos/{name}.mp4").touch()
+    (folder / "pairs.yaml").write_text(PAIRS)
+    return Project(folder, "tests/tiny.yaml", "pairs.yaml")
+
+
+def test_every_row_is_trained_rendered_and_measured_once(project):
+    planned = project.planned("tables")
+    assert planned["train_stage1"] == planned["train_dnp"] == planned["train_dnp_audio"] == 1
+    assert planned["train_variant"] == 4 + 2 + 1  # without each loss, k = 1 and 2, the full one
+    assert planned["train_variant_offline"] == planned["train_stage2"] == 1
+    assert planned["render_row"] == planned["measure_row"] == 7 + 1 + 2  # with offline, DNP and Stage I
+    assert planned["tabulate"] == 5 and planned["map_motion"] == planned["time_generator"] == 1
+
+
+def test_the_driver_lends_its_motion_to_the_offline_row_alone(project):
+    row = "work/tables/Cleo_driven_by_Dora"
+    rows = [f"{row}/{variant}/stage2.pt" for variant in ("full", "auxiliary_1", "offline")]
+    said = project.snakemake("-n", "--printshellcmds", "--quiet", "host", "--", *rows).stdout
+    lent = [re.findall(r"work/clips/(\w+)/", part) for part in re.findall(r"--auxiliary-face (.*?) --", said)]
+    assert sorted(lent, key=len) == [
+        ["Emil"],
+        ["Emil", "Admiral", "Astronaut"],
+        ["Emil", "Admiral", "Astronaut", "Dora"],
+    ]
+
+
+def test_another_systems_video_is_a_row_where_it_has_the_result(project):
+    before = project.planned("results/tables/table_2.md")
+    foreign = project.folder / "data/foreign/Rival"
+    foreign.mkdir(parents=True)
+    (foreign / "Cleo_driven_by_Dora.mp4").touch()
+    planned = project.planned("results/tables/table_2.md")
+    assert planned["adopt"] == 1 and planned["measure_row"] == before["measure_row"] + 1
+    assert "adopt" not in project.planned("results/tables/table_1.md")

@@ -1,0 +1,88 @@
+# What the tables' rules share: which rows a table has, and which portrait, video and figures belong to a row.
+LOSSES = ["adversarial", "perceptual", "consistency", "velocity"]
+FOREIGN = sorted(path.name for path in Path("data/foreign").glob("*/"))
+STAGE1 = "work/portraits/{target}/video/stage1.pt"
+FULL = "work/tables/{target}_driven_by_{driver}/full/stage2.pt"
+
+
+def table_pairs():
+    """["Biden_driven_by_May"]: those of the config, else every clip driven by the next one."""
+    names = list(VIDEOS) or ACTORS
+    cycle = zip(names, [*names[1:], names[0]])
+    return config["tables"]["pairs"] or [f"{target}_driven_by_{driver}" for target, driver in cycle]
+
+
+def table_rows(table):
+    """["result/row"] of a table of the paper, in its order; "ours" is a result that users ask for by itself."""
+    pairs = table_pairs()
+    targets = dict.fromkeys(pair.split("_driven_by_")[0] for pair in pairs)
+    shorter = [f"auxiliary_{count}" for count in range(1, config["auxiliary"]["count"])]
+    results, rows = {
+        "1": ([f"{target}_self" for target in targets], ["dnp", "ours"]),
+        "2": (pairs, ["dnp", "full", "offline"]),
+        "3": ([f"{target}_speaks_self" for target in targets], ["dnp", "ours"]),
+        "4": (pairs[:1], [*(f"without_{term}" for term in LOSSES), "full"]),
+        "5": (pairs[:1], ["stage1", *shorter, "full"]),
+    }[table]
+    foreign = FOREIGN if table in "123" else []
+    there = [f"{result}/{row}" for result in results for row in foreign if foreign_video(row, result).exists()]
+    return [*there, *(f"{result}/{row}" for result in results for row in rows)]
+
+
+def foreign_video(method, result):
+    return Path(f"data/foreign/{method}/{result}.mp4")
+
+
+def row_files(ours, others):
+    """Input function: a file of each row; `ours` and `others` are paths with {result} and {row}."""
+
+    def paths(wildcards):
+        rows = [name.split("/") for name in table_rows(wildcards.table)]
+        return [(ours if row == "ours" else others).format(result=result, row=row) for result, row in rows]
+
+    return paths
+
+
+def row_drivers(wildcards):
+    """Input function: the frame store that each row is shown beside."""
+    results = [name.split("/")[0] for name in table_rows(wildcards.table)]
+    drivers = [re.sub(r".*_driven_by_|_speaks_self$|_self$", "", result) for result in results]
+    return [f"work/clips/{driver}/frames.h5" for driver in drivers]
+
+
+def row_portrait(wildcards):
+    """Input function: the portrait of a driven row."""
+    stage1 = {"stage1": STAGE1, "dnp": rules.train_dnp.output.portrait}
+    return stage1.get(wildcards.row, "work/tables/{target}_driven_by_{driver}/{row}/stage2.pt").format(**wildcards)
+
+
+def lenders(wildcards, count=config["auxiliary"]["count"]):
+    """The first clips that lend a row's portrait their motion: never the driver; demo actors where clips run out."""
+    clips = [*(config["auxiliary"]["clips"] or VIDEOS), *ACTORS]
+    others = [name for name in clips if name not in (wildcards.target, wildcards.driver)]
+    if not others:
+        sys.exit("Tables 2, 4 and 5 need a third clip in data/videos, to lend its motion instead of the driver's.")
+    return others[:count]
+
+
+def variant_stores(store):
+    """Input function: one store of each lender; `auxiliary_2` has two."""
+
+    def paths(wildcards):
+        count = wildcards.variant.removeprefix("auxiliary_")
+        clips = lenders(wildcards, int(count)) if count.isdigit() else lenders(wildcards)
+        return [f"work/clips/{clip}/{store}.h5" for clip in clips]
+
+    return paths
+
+
+def variant_offline_stores(store):
+    """Input function: one store of each lender, then the driver's."""
+    return lambda wildcards: [f"work/clips/{clip}/{store}.h5" for clip in [*lenders(wildcards), wildcards.driver]]
+
+
+def variant_flags(wildcards):
+    """Stage II with one loss left out, or none."""
+    weights = config["train_stage2"]["weights"]
+    left = {term: 0 if wildcards.variant == f"without_{term}" else weight for term, weight in weights.items()}
+    return flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"] | {"weights": left})
