@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from models.face_mesh import FaceMesh, box_of, crop_faces, to_image
 from models.face_parameters import FaceParameters
 
-SPREAD_FLOOR = {"pose": 0.02, "expression": 0.2, "position": 0.01, "gaze": 0.05}  # the tracker's own noise
+# What eq. 5 compares, and the tracker's own noise in it. No gaze: irises are a few pixels wide, and a portrait that
+# must please the mesh there paints them bright instead of turning them; it learns gaze from the person's own frames.
+SPREAD_FLOOR = {"pose": 0.02, "expression": 0.2, "position": 0.01}
 
 
 class MeshConsistency(nn.Module):

@@ -14,6 +14,7 @@ from pipeline.files import whole
 from pipeline.motion import EXPRESSION_FLOOR, JAW, learned_frames
 from pipeline.training import note, sample, steps, write_history
 
+QUIET = 0.5  # least spread of the liveliest band, in the features' unit: a voice has over 1, hiss about 0.3
 JAW_FLOOR = 0.01  # rad: less is the tracker's noise
 
 
@@ -53,8 +54,8 @@ def main(
     if len(sound) != len(person.pose):
         raise InputError(f"{audio}: {len(sound)} frames where {face} has {len(person.pose)}; delete both")
     learned = learned_frames(len(sound), held_out)
-    if not sound[:learned].std((0, 1)).max() > 0:
-        raise InputError(f"{audio}: the clip is silent, so it does not show how the mouth goes with the voice")
+    if sound[:learned].std((0, 1)).max() < QUIET:
+        raise InputError(f"{audio}: no voice in the clip, so it does not show how the mouth goes with it; use another")
     heard = levelled(sound[:learned]).to(place)
     columns = list(SPOKEN if person.mesh.shape[1] else range(person.expression.shape[1]))  # DECA's mix lips and brows
     jaw, expression = (torch.from_numpy(values[:learned]) for values in (person.pose[:, JAW], person.expression))

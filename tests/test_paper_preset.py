@@ -11,6 +11,7 @@ from tests.project_for_tests import ROOT, Project, copy_project
 
 DRIVEN = "results/Astronaut_driven_by_Admiral.mp4"
 SELF = "results/Astronaut_self.mp4"
+SPEAKS_SELF = "results/Astronaut_speaks_self.mp4"
 AUDIO = "work/clips/Admiral/audio.h5"
 
 
@@ -33,7 +34,7 @@ def test_missing_networks_stop_the_run_before_any_work_in_one_list(project):
 
 def test_every_file_comes_out_that_the_real_networks_would_make(project):
     write_networks(project.folder / "weights")
-    done = project.snakemake("--", DRIVEN, SELF, AUDIO)
+    done = project.snakemake("--", DRIVEN, SELF, SPEAKS_SELF, AUDIO)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not the published file" in done.stdout + done.stderr  # they are random
 
@@ -51,6 +52,8 @@ def test_every_file_comes_out_that_the_real_networks_would_make(project):
     assert set(driven["missing"]) - flat == {"l1", "psnr", "ssim", "mouth_l1", "lpips"}
     assert not set(own["missing"]) - flat
     assert own["lpips"] > 0 and driven["fid"] > 0 and -1 <= driven["csim"] <= 1
+    spoken = json.loads((project.folder / SPEAKS_SELF).with_suffix(".metrics.json").read_text())
+    assert spoken["l1"] > 0 and (project.folder / "work/portraits/Astronaut/audio/stage2.pt").exists()
     for name in ("lpips", "fid", "csim"):
         assert "sha256" in own["measured_with"][name]
 

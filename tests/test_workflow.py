@@ -139,6 +139,12 @@ def test_a_portrait_keeps_its_auxiliary_clips_when_others_come(project):
     shutil.rmtree(portrait.parent)
 
 
+def test_another_clips_head_under_a_speech_trains_nothing(project, changed):
+    changed("config.yaml", 'footage: ""', "footage: Admiral")
+    planned = set(project.planned(SPEAKS))
+    assert "loop_footage" in planned and "speak" in planned and not planned & {*TRAINED, "train_lips", "track_face"}
+
+
 def test_an_edited_docstring_reruns_nothing(project, changed):
     changed("pipeline/render.py", '"""Render a portrait', '"""Draw a portrait')
     assert project.planned(DRIVEN) == {}
