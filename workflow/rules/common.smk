@@ -17,7 +17,10 @@ TRANSFER = {"transfer": config["transfer"]}
 QUALITY = {"quality": config["render"]["quality"]}
 WHOLE, DIRECT = {"first": 0}, {"transfer": "direct"}
 END = {"first": 1 - config["held_out"]}
-OFFLINE_SCHEDULE = config["train_stage2"]["schedule"] | {"images": config["offline"]["images"]}
+OFFLINE = config["train_stage2"] | {
+    "schedule": config["train_stage2"]["schedule"] | {"images": config["offline"]["images"]},
+    "weights": config["train_stage2"]["weights"] | config["offline"]["weights"],
+}
 PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
 MEASURES = HELD_OUT | {"size": config["model"]["size"], "batch": config["measure"]["batch"]}
 MEASURES |= {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}}

@@ -82,7 +82,7 @@ use rule train_variant as train_variant_offline with:
         "benchmarks/train_stage2/{target}_driven_by_{driver}_tables_offline.tsv"
     params:
         code=code("pipeline.train_stage2"),
-        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"] | {"schedule": OFFLINE_SCHEDULE}),
+        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | OFFLINE),
         sound="",
 
 

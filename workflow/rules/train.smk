@@ -100,4 +100,4 @@ use rule train_stage2 as train_stage2_offline with:
         "benchmarks/train_stage2/{target}_offline_{driver}.tsv"
     params:
         code=code("pipeline.train_stage2"),
-        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"] | {"schedule": OFFLINE_SCHEDULE}),
+        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | OFFLINE),
