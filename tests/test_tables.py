@@ -52,3 +52,12 @@ def test_another_systems_video_is_a_row_where_it_has_the_result(project):
     planned = project.planned("results/tables/table_2.md")
     assert planned["adopt"] == 1 and planned["measure_row"] == before["measure_row"] + 1
     assert "adopt" not in project.planned("results/tables/table_1.md")
+
+
+def test_another_system_cannot_take_the_name_of_our_row(project):
+    taken = project.folder / "data/foreign/dnp"
+    taken.mkdir(parents=True)
+    done = project.snakemake("-n", "--", "tables")
+    taken.rmdir()
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "data/foreign/dnp: rename it" in said and "Traceback" not in said

@@ -1,8 +1,13 @@
 # What the tables' rules share: which rows a table has, and which portrait, video and figures belong to a row.
 LOSSES = ["adversarial", "perceptual", "consistency", "velocity"]
 FOREIGN = sorted(path.name for path in Path("data/foreign").glob("*/"))
+OURS = re.compile(r"ours|dnp|stage1|full|offline|auxiliary_.*|without_.*")  # rows that other systems can't be named as
 STAGE1 = "work/portraits/{target}/video/stage1.pt"
 FULL = "work/tables/{target}_driven_by_{driver}/full/stage2.pt"
+
+
+for method in filter(OURS.fullmatch, FOREIGN):
+    sys.exit(f"data/foreign/{method}: rename it; a table has a row of that name already")
 
 
 def table_pairs():
