@@ -55,7 +55,9 @@ def main(
         raise InputError(f"{audio}: {len(sound)} frames where {face} has {len(person.pose)}; delete both")
     learned = learned_frames(len(sound), held_out)
     if sound[:learned].std((0, 1)).max() < QUIET:
-        raise InputError(f"{audio}: no voice in the clip, so it does not show how the mouth goes with it; use another")
+        raise InputError(
+            f"{audio}: no voice in the clip that would show how the mouth goes with it; use another target"
+        )
     heard = levelled(sound[:learned]).to(place)
     columns = list(SPOKEN if person.mesh.shape[1] else range(person.expression.shape[1]))  # DECA's mix lips and brows
     jaw, expression = (torch.from_numpy(values[:learned]) for values in (person.pose[:, JAW], person.expression))
