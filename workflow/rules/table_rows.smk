@@ -26,8 +26,8 @@ def table_rows(table):
         "1": ([f"{target}_self" for target in targets], ["dnp", "ours"]),
         "2": (pairs, ["dnp", "full", "offline"]),
         "3": ([f"{targets[0]}_speaks_self"], ["dnp", "ours"]),
-        "4": (pairs[:1], [*(f"without_{term}" for term in LOSSES), "full"]),
-        "5": (pairs[:1], ["stage1", *shorter, "full"]),
+        "4": (pairs[:1], ["dnp", *(f"without_{term}" for term in LOSSES), "full"]),
+        "5": (pairs[:1], ["dnp", "stage1", *shorter, "full"]),
     }[table]
     foreign = FOREIGN if table in "123" else []
     there = [f"{result}/{row}" for result in results for row in foreign if foreign_video(row, result).exists()]
