@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := results/Astronaut_driven_by_Admiral.mp4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test bench lint clean
 
 setup: .venv/ready
 
@@ -23,6 +23,10 @@ demo: setup
 
 test: setup lint
 	$(BIN)/python -m pytest -q --durations=5
+
+bench: setup
+	$(BIN)/snakemake --cores $(CORES) --quiet all -- weights/face_landmark_with_attention.tflite
+	TQDM_DISABLE=1 $(BIN)/python -m tests.bench
 
 lint: setup
 	$(BIN)/ruff check .
