@@ -163,7 +163,7 @@ def draw(
         axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
         axes.spines[:].set_visible(False)
     with whole(path) as temporary:
-        figure.savefig(temporary)
+        figure.savefig(temporary, bbox_inches="tight")  # long names widen it
 
 
 def strip_of(video: Path) -> tuple[tuple[np.ndarray, int], np.ndarray]:
