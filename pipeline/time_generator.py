@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -33,11 +34,12 @@ PAPER_ROWS = [  # on a GeForce RTX 3090, as the paper states them
 ]
 
 
-def main(*, csv: Path, markdown: Path, layout: Layout, device: str) -> None:
+def main(*, csv: Path, markdown: Path, picture: Path, layout: Layout, device: str) -> None:
     """Time the paper's generator at 256 and 512 px, and the configuration's own.
 
     Args:
         csv, markdown: the table.
+        picture: its frames per second as bars, PNG.
         layout: of the configuration's portraits.
         device: "cpu", "cuda" or "auto".
     """
@@ -51,6 +53,7 @@ def main(*, csv: Path, markdown: Path, layout: Layout, device: str) -> None:
     layouts |= {f"the paper's, {size}": replace(PAPERS, size=size) for size in (256, 512)}
     rows = [[label, *timed(each, place), name] for label, each in layouts.items()]
     write(csv, markdown, [*rows, *PAPER_ROWS])
+    draw(picture, [*rows, *PAPER_ROWS])
     print(markdown.read_text())
 
 
@@ -94,6 +97,20 @@ def write(csv: Path, markdown: Path, rows: list[list[str]]) -> None:
     lines += [f"| {' | '.join(row)} |" for row in [HEADER, ["---"] * len(HEADER), *rows]]
     with whole(markdown) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
+
+
+def draw(path: Path, rows: list[list[str]]) -> None:
+    figure = Figure(figsize=(9, 0.6 + 0.5 * len(rows)), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    labels = [f"{label}, {size} px\n{device}" for label, size, *_, device in rows]
+    bars = axes.barh(labels, [float(row[HEADER.index("frames/s")]) for row in rows], color="#1f77b4")
+    axes.bar_label(bars, fmt=" %.1f", fontsize=9)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set(xlabel="frames/s, forward pass of one frame at a time", xmargin=0.1)
+    axes.spines[["top", "right"]].set_visible(False)
+    with whole(path) as temporary:
+        figure.savefig(temporary)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ def test_the_papers_generator_has_its_size_and_its_cost():
 def test_the_table_names_the_device_and_holds_the_papers_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(time_generator, "PAPERS", LAYOUT)
     monkeypatch.setattr(time_generator, "SECONDS", 0.05)
-    time_generator.main(csv=tmp_path / "7.csv", markdown=tmp_path / "7.md", layout=LAYOUT, device="cpu")
+    out = {"csv": tmp_path / "7.csv", "markdown": tmp_path / "7.md", "picture": tmp_path / "7.png"}
+    time_generator.main(**out, layout=LAYOUT, device="cpu")
     rows = list(csv.DictReader((tmp_path / "7.csv").open()))
     assert [row["ms"] for row in rows[-2:]] == ["14.3", "28.1"] and all(row["device"] for row in rows)
+    assert out["picture"].stat().st_size > 5000
     assert len((tmp_path / "7.md").read_text().splitlines()) == 2 + 2 + len(rows)

@@ -30,12 +30,10 @@ def table_rows(table):
         "5": (pairs[:1], ["dnp", "stage1", *shorter, "full"]),
     }[table]
     foreign = FOREIGN if table in "123" else []
-    there = [f"{result}/{row}" for result in results for row in foreign if foreign_video(row, result).exists()]
-    return [*there, *(f"{result}/{row}" for result in results for row in rows)]
-
-
-def foreign_video(method, result):
-    return Path(f"data/foreign/{method}/{result}.mp4")
+    there = {
+        result: [row for row in foreign if Path(f"data/foreign/{row}/{result}.mp4").exists()] for result in results
+    }
+    return [f"{result}/{row}" for result in results for row in [*there[result], *rows]]
 
 
 def row_files(ours, others):

@@ -238,6 +238,7 @@ rule time_generator:
     output:
         csv="results/tables/table_7.csv",
         markdown="results/tables/table_7.md",
+        picture="results/tables/table_7.png",
     log:
         "logs/time_generator/all.log",
     benchmark:
@@ -255,6 +256,7 @@ rule time_generator:
         python -m pipeline.time_generator \
             --csv {output.csv:q} \
             --markdown {output.markdown:q} \
+            --picture {output.picture:q} \
             {params.flags} \
             2>&1 | tee {log:q}
         """
