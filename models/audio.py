@@ -57,16 +57,14 @@ class AudioAttention(nn.Module):
 class AudioEncoder(nn.Module):
     """Both networks: the audio vector of a frame, with a head that reads the mouth off it.
 
-    Args:
-        dim: length of the vector.
-        mouth: numbers that the head reads. In a portrait with an audio vector it learns from the tracked expression
-            and is not used to render; without it the sound reaches the mouth through the picture alone, slowly.
+    The head learns from the tracked expression while a portrait is trained and is not used to render. Without it the
+    sound reaches the mouth through the picture alone, slowly.
     """
 
-    def __init__(self, dim: int = 32, mouth: int = 50):
+    def __init__(self, dim: int = 32, expression: int = 50):
         super().__init__()
         self.net, self.attention = AudioNet(dim), AudioAttention(dim)
-        self.mouth = nn.Linear(dim, mouth)
+        self.mouth = nn.Linear(dim, expression)
         with torch.no_grad():  # equal weights would blur a third of a second, and the mouth would be slow to learn
             self.attention.attentionNet[0].bias[BEFORE] += CENTRE
 

@@ -33,7 +33,6 @@ FIGURES = {1: SELF, 2: CROSS, 3: SELF, 4: CROSS, 5: CROSS}
 BETTER_HIGH = ("psnr", "ssim", "csim", "r_mouth", "r_yaw", "face_found")
 METHODS = {
     "dnp": "DNP",
-    "ours": "ours",
     "stage1": "ours, k = 0",
     "full": "ours, online",
     "offline": "ours, offline",
@@ -170,7 +169,8 @@ def strip_of(video: Path) -> tuple[tuple[np.ndarray, int], np.ndarray]:
     """Evenly spread frames of a video: their places and the number of all frames, and them side by side."""
     count = sum(1 for _ in read_frames(video))
     places = np.linspace(0, count - 1, SHOWN + 2).round().astype(int)[1:-1]
-    chosen = [frame.image for place, frame in enumerate(read_frames(video)) if place in set(places.tolist())]
+    wanted = set(places.tolist())
+    chosen = [frame.image for place, frame in enumerate(read_frames(video)) if place in wanted]
     if not chosen:
         raise InputError(f"{video}: holds no frame; render it again")
     return (places, count), np.concatenate([resized(image, CELL) for image in chosen], 1)

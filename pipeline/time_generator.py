@@ -1,6 +1,8 @@
 """Table 7 of the paper: parameters and speed of the generator on this machine, one frame at a time."""
 
+import csv as csv_format
 import platform
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pipeline.cli import run
 from pipeline.device import has_bfloat16, pick_device
 from pipeline.files import whole
-from pipeline.motion import WIDTHS
+from pipeline.motion import WIDTHS, Motion
 from pipeline.portrait import Layout, build_generator
 
 PAPERS = Layout(
@@ -44,8 +46,7 @@ def main(*, csv: Path, markdown: Path, picture: Path, layout: Layout, device: st
         device: "cpu", "cuda" or "auto".
     """
     place = pick_device(device)
-    name = torch.cuda.get_device_name(place) if place.type == "cuda" else f"{processor()}, {torch.get_num_threads()}"
-    name += "" if place.type == "cuda" else " threads"
+    name = device_name(place)
     layouts = [
         ("this configuration", layout),
         ("the same, transposed convolutions (DNP)", replace(layout, upsampling="transposed")),
@@ -61,11 +62,7 @@ def main(*, csv: Path, markdown: Path, picture: Path, layout: Layout, device: st
 def timed(layout: Layout, place: torch.device) -> list[str]:
     """Size, parameters, multiply-adds, milliseconds and frames per second of a layout, as `render` runs it."""
     generator = build_generator(layout).to(place).eval()
-    motion = {
-        name: torch.zeros(1, generator.inputs.get(name, width), device=place) for name, width in WIDTHS["video"].items()
-    }
-    motion["position"][:, 2] = 0.3  # of a face: its size is divided by
-    code = torch.zeros(1, layout.code, device=place)
+    motion, code = still_motion(1, place), torch.zeros(1, layout.code, device=place)
 
     def frame() -> None:
         with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
@@ -73,13 +70,32 @@ def timed(layout: Layout, place: torch.device) -> list[str]:
 
     for _ in range(3):  # the first passes choose kernels
         frame()
-    timer = Timer("frame()", globals={"frame": frame}, num_threads=torch.get_num_threads())
-    seconds = timer.blocked_autorange(min_run_time=SECONDS).median
+    seconds = median_seconds(frame, SECONDS)
     count = sum(parameter.numel() for parameter in generator.parameters())
     with FlopCounterMode(display=False) as counter:
         frame()
     work = counter.get_total_flops() / 2e9  # a multiply-add is two operations
     return [str(layout.size), f"{count / 1e6:.2f}M", f"{work:.2f}", f"{seconds * 1e3:.1f}", f"{1 / seconds:.1f}"]
+
+
+def still_motion(count: int, place: torch.device) -> Motion:
+    """(count, d) of a face that does nothing; 0.3 is its size, by which is divided."""
+    motion = {name: torch.zeros(count, width, device=place) for name, width in WIDTHS["video"].items()}
+    motion["position"][:, 2] = 0.3
+    return motion
+
+
+def median_seconds(function: Callable[[], object], least: float) -> float:
+    """Median of a call, repeated for `least` seconds or more; waits for the GPU."""
+    timer = Timer("function()", globals={"function": function}, num_threads=torch.get_num_threads())
+    return timer.blocked_autorange(min_run_time=least).median
+
+
+def device_name(place: torch.device) -> str:
+    """The GPU's name, or the processor's and the number of threads."""
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    return f"{processor()}, {torch.get_num_threads()} threads"
 
 
 def processor() -> str:
@@ -91,8 +107,8 @@ def processor() -> str:
 
 
 def write(csv: Path, markdown: Path, rows: list[list[str]]) -> None:
-    with whole(csv) as temporary:
-        temporary.write_text("\n".join(",".join(f'"{cell}"' for cell in row) for row in [HEADER, *rows]) + "\n")
+    with whole(csv) as temporary, open(temporary, "w", newline="") as file:
+        csv_format.writer(file).writerows([HEADER, *rows])
     lines = ["# Table 7: the generator's forward pass, one frame at a time", ""]
     lines += [f"| {' | '.join(row)} |" for row in [HEADER, ["---"] * len(HEADER), *rows]]
     with whole(markdown) as temporary:

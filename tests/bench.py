@@ -21,7 +21,6 @@ import skimage.data
 import torch
 import tyro
 import yaml
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import losses
@@ -29,9 +28,8 @@ from pipeline import train_stage1
 from pipeline.device import has_bfloat16, pick_device
 from pipeline.measure import decoded
 from pipeline.media import VideoWriter
-from pipeline.motion import WIDTHS
 from pipeline.portrait import Layout, build_generator
-from pipeline.time_generator import PAPERS, processor
+from pipeline.time_generator import PAPERS, device_name, median_seconds, still_motion
 from pipeline.trackers import open_face_tracker
 from pipeline.training import Schedule
 from tests.stores_for_tests import write_clip
@@ -77,7 +75,9 @@ def main(*, out: Path = ROOT / "results/bench.json", preset: Path = ROOT / "work
     rows.append(tracker_row(place))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    text = table(rows, f"{device_name(place)}; matrix products at {rate / 1e12:.2f} TFLOP/s")
+    text = table(
+        rows, f"{device_name(place)}, load {os.getloadavg()[0]:.1f}; matrix products at {rate / 1e12:.2f} TFLOP/s"
+    )
     out.with_suffix(".md").write_text(text)
     print(text)
 
@@ -85,7 +85,7 @@ def main(*, out: Path = ROOT / "results/bench.json", preset: Path = ROOT / "work
 def generator_row(name: str, layout: Layout, count: int, place: torch.device, rate: float) -> Row:
     """Rendering `count` frames at once as `render` does, against the network in float32, plainly laid out."""
     ours, twin = build_generator(layout).to(place), plain(layout, place)
-    motion, code = motion_of(count, place), torch.zeros(count, layout.code, device=place)
+    motion, code = still_motion(count, place), torch.zeros(count, layout.code, device=place)
 
     @torch.inference_mode()
     def fast() -> None:
@@ -106,7 +106,7 @@ def step_row(layout: Layout, schedule: Schedule, place: torch.device, rate: floa
     """A step of Stage I as it is, against the textbook's loop on as many images."""
     twin = plain(layout, place)
     images = torch.rand(schedule.batch, 3, layout.size, layout.size, device=place)
-    motion, code = motion_of(schedule.batch, place), torch.zeros(schedule.batch, layout.code, device=place)
+    motion, code = still_motion(schedule.batch, place), torch.zeros(schedule.batch, layout.code, device=place)
     optimiser = torch.optim.Adam(twin.parameters(), lr=1e-4)
 
     def slow() -> None:
@@ -177,10 +177,8 @@ def row(
     return Row(name, place.type, 1e3 * seconds, 1e3 * slow, slow / seconds, limit, peak)
 
 
-def timed(function: Callable[[], None]) -> float:
-    """Median seconds of a call; waits for the GPU."""
-    timer = Timer("function()", globals={"function": function}, num_threads=torch.get_num_threads())
-    return timer.blocked_autorange(min_run_time=SECONDS).median
+def timed(function: Callable[[], object]) -> float:
+    return median_seconds(function, SECONDS)
 
 
 def product_rate(place: torch.device) -> float:
@@ -194,12 +192,6 @@ def plain(layout: Layout, place: torch.device) -> torch.nn.Module:
     return build_generator(layout).to(place, memory_format=torch.contiguous_format)
 
 
-def motion_of(count: int, place: torch.device) -> dict[str, torch.Tensor]:
-    motion = {name: torch.zeros(count, width, device=place) for name, width in WIDTHS["video"].items()}
-    motion["position"][:, 2] = 0.3  # of a face: its size is divided by
-    return motion
-
-
 def restart_peak(place: torch.device) -> None:
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -211,12 +203,6 @@ def peak_mb(place: torch.device) -> float:
     if place.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-
-
-def device_name(place: torch.device) -> str:
-    if place.type == "cuda":
-        return torch.cuda.get_device_name(place)
-    return f"{processor()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
 
 
 def table(rows: list[Row], machine: str) -> str:
