@@ -1,8 +1,7 @@
-"""Follow one face through a clip: MediaPipe's detector and mesh, batched, three times over the frames.
+"""Follow one face through a clip: MediaPipe's detector and mesh, batched, twice over the frames.
 
-1. The detector finds faces, and one person is followed through them.
-2. The mesh runs in those boxes; its landmarks give better boxes, which are smoothed over time.
-3. The mesh runs again, in the smooth boxes.
+1. The detector finds faces, the mesh runs on each, and its landmarks give better boxes.
+2. One person is followed through these, their boxes are smoothed over time, and the mesh runs again in the smooth ones.
 
 No frame's crop depends on the frame before, so nothing drifts or oscillates, and a lost face costs only its frames.
 """
@@ -59,32 +58,39 @@ class FaceTracker:
         """Follow the most prominent face.
 
         Args:
-            batches: yields all frames from the first at each of three calls, as (n, H, W, 3) uint8 with any n. Only
+            batches: yields all frames from the first at each of two calls, as (n, H, W, 3) uint8 with any n. Only
                 one batch is held at a time.
         """
-        boxes, found = self._follow(batches())
-        if found.any():
-            mesh, found = self._measure(batches(), _bridge_boxes(boxes, found), "boxes")
+        seen = [boxes for frames in tqdm(batches(), "faces", unit="batch") for boxes in self._look(frames)]
+        followed = follow(seen)
+        found = np.isin(np.arange(len(seen)), list(followed))
         if not found.any():
-            return Track(np.zeros((len(found), 478, 3), np.float32), found)
-        boxes = _bridge_boxes(box_of(torch.from_numpy(mesh)).double().numpy(), found)
-        smooth = gaussian_filter1d(boxes, BOX_SIGMA, axis=0, mode="nearest")
-        mesh, valid = self._measure(batches(), smooth, "landmarks")
+            return Track(np.zeros((len(seen), 478, 3), np.float32), found)
+        boxes = np.zeros((len(seen), 4))
+        boxes[found] = np.stack([followed[i] for i in np.flatnonzero(found)])
+        smooth = gaussian_filter1d(_bridge_boxes(boxes, found), BOX_SIGMA, axis=0, mode="nearest")
+        mesh, valid = self._measure(batches(), smooth)
         return Track(bridge(mesh, valid) if valid.any() else np.zeros_like(mesh), valid)
 
-    def _follow(self, batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (N, 4) of the followed face as the detector sees it, and the frames (N,) where it does."""
-        detections = [boxes for frames in tqdm(batches, "detector", unit="batch") for boxes in self.detect(frames)[0]]
-        boxes, found = np.zeros((len(detections), 4)), np.zeros(len(detections), bool)
-        for i, box in follow(detections).items():
-            boxes[i], found[i] = box, True
-        return boxes, found
+    @torch.inference_mode()
+    def _look(self, frames: np.ndarray) -> list[np.ndarray]:
+        """Boxes (k, 4) round the landmarks of every face that detector and mesh see in frames (n, H, W, 3) uint8."""
+        images = self._images(frames)
+        found = [faces.boxes for faces in self.detector.find(images)]
+        counts = [len(boxes) for boxes in found]
+        if not any(counts):
+            return [boxes.numpy() for boxes in found]
+        boxes = torch.cat(found).to(self.device)
+        each = torch.arange(len(images)).repeat_interleave(torch.tensor(counts))
+        mesh = self.mesh(crop_faces(images if counts == [1] * len(images) else images[each], boxes))
+        finer, there = box_of(to_image(mesh.landmarks, boxes)).double().cpu(), mesh.presence.cpu() >= 0
+        return [finer[there & (each == i)].numpy() for i in range(len(images))]
 
-    def _measure(self, batches: Iterable[np.ndarray], boxes: np.ndarray, title: str) -> tuple[np.ndarray, np.ndarray]:
+    def _measure(self, batches: Iterable[np.ndarray], boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks (N, 478, 3) px of all frames in the given boxes (N, 4), and the frames (N,) with a face there."""
         mesh, found = np.zeros((len(boxes), 478, 3), np.float32), np.zeros(len(boxes), bool)
         start = 0
-        for frames in tqdm(batches, title, unit="batch"):
+        for frames in tqdm(batches, "landmarks", unit="batch"):
             here = slice(start, start + len(frames))
             mesh[here], found[here] = self.landmarks(frames, boxes[here])
             start = here.stop
