@@ -20,10 +20,15 @@ def perceptual(features: list[Tensor], texture: list[Tensor], weights: list[floa
         weights: of the layers, summed; None: their mean, each in units of the texture frame's own mean size, for
             networks whose layers have no customary weights.
     """
-    terms = torch.stack([(a - b).abs().mean() for a, b in zip(features, texture, strict=True)])
+    terms = torch.stack([each((a - b).abs()) for a, b in zip(features, texture, strict=True)])  # (layers, B)
     if weights is None:
-        return (terms / torch.stack([b.abs().mean().clamp_min(1e-6) for b in texture])).mean()
-    return (terms * terms.new_tensor(weights)).sum()
+        return (terms / torch.stack([each(b.abs()).clamp_min(1e-6) for b in texture])).mean()
+    return (terms.mean(1) * terms.new_tensor(weights)).sum()
+
+
+def each(x: Tensor) -> Tensor:
+    """(B, ...) -> (B,) means."""
+    return x.flatten(1).mean(1)
 
 
 def consistency(found: dict[str, Tensor], wanted: dict[str, Tensor], spread: dict[str, Tensor]) -> Tensor:

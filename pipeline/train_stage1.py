@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from models import losses
+from pipeline import processes
 from pipeline.cli import run
 from pipeline.device import has_bfloat16, pick_device
 from pipeline.motion import EXPRESSION_FLOOR, neutral, take, to
@@ -60,7 +61,7 @@ def main(
         device: "cpu", "cuda" or "auto".
         audio: the target's sound features, for a portrait driven by audio.
     """
-    place = pick_device(device)
+    place = processes.join(pick_device(device))
     torch.manual_seed(schedule.seed)
     data = load_performing(frames, face, gaze, audio, size=layout.size, held_out=held_out, device=place)
     generator = build_generator(layout).to(place)
@@ -78,7 +79,7 @@ def main(
 
     for step in steps(first, schedule.steps, schedule.batch, "Stage I"):
         # the frames of this step
-        index = sample(data.valid, step, schedule.batch, schedule.seed)
+        index = processes.part(sample(data.valid, step, schedule.batch, schedule.seed))
         truth = data.images[index].float() / 255
         code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
 
@@ -101,12 +102,15 @@ def main(
             group["lr"] = schedule.rate_at(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        processes.average_gradients([*generator.parameters(), *codes.parameters()])
         optimiser.step()
         average.update_parameters(generator)
         if (step + 1) % max(1, schedule.steps // 50) == 0:
             note(log, step, schedule.batch, terms)
         checkpoint.save_if_due(step + 1, log)
 
+    if not processes.is_first():
+        return
     person = to(neutral(take(data.motion, data.valid)), torch.device("cpu"))
     save_portrait(out, Portrait(average.module, codes["codes"].detach(), layout, person, data.valid))
     write_history(log, history)

@@ -12,6 +12,7 @@ import torch
 
 from models import losses
 from models.discriminator import Discriminator
+from pipeline import processes
 from pipeline.cli import run
 from pipeline.device import has_bfloat16, pick_device
 from pipeline.errors import InputError
@@ -107,10 +108,10 @@ def main(
         device: "cpu", "cuda" or "auto".
         audio, auxiliary_audio: sound features of the same clips, for a portrait driven by audio.
     """
-    place = pick_device(device)
+    place = processes.join(pick_device(device))
     torch.manual_seed(schedule.seed)
     portrait = load_portrait(stage1, place)
-    generator, layout = portrait.generator, portrait.layout
+    generator, layout = portrait.generator.train(), portrait.layout
     data = load_performing(frames, face, gaze, audio, size=layout.size, held_out=held_out, device=place)
     own = take(data.motion, data.valid)
     foreign = to(load_auxiliary(auxiliary_face, auxiliary_gaze, auxiliary_audio, portrait.neutral, transfer), place)
@@ -133,13 +134,13 @@ def main(
     parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser}
     checkpoint = Checkpoint(out, fingerprint(settings, inputs), parts, schedule.save_minutes)
     first, log = checkpoint.resume()
-    half = schedule.batch // 2
     everyone = torch.arange(len(texture))
 
     for step in steps(first, schedule.steps, schedule.batch, "Stage II"):
         # half performing frames with their pictures, half auxiliary motion without
-        index = sample(data.valid, step, half, schedule.seed)
-        other = sample(everyone, step, half, schedule.seed + 1).to(place)
+        index = processes.part(sample(data.valid, step, schedule.batch // 2, schedule.seed))
+        other = processes.part(sample(everyone, step, schedule.batch // 2, schedule.seed + 1)).to(place)
+        half = len(index)
         nearby = texture[other]
         truth = data.images[index].float() / 255
         motion = join([take(data.motion, index), take(foreign, other)])
@@ -147,20 +148,21 @@ def main(
         lent = codes["codes"][nearby].detach()
 
         # render both halves
+        judge.requires_grad_(False)
         with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
             image, colours = generator(motion, torch.cat([code, lent]))
-        image, colours = image.float(), colours.float()
-        novel = image[half:]
+            novel = image[half:]
+            judged = judge(novel).float()
+        colours = colours.float()
 
         # the generator's terms: 3 and 8 on its own frames, 4, 5 and 7 on novel motion
         found, features = perception(novel, take(foreign, other), nearby)
         real_features = perception.features(data.images[nearby].float() / 255, take(data.motion, nearby), nearby)
-        judge.requires_grad_(False)
         terms = {
             "reconstruction": losses.reconstruction(image[:half], colours[:half], truth),
             "perceptual": perception.perceptual(features, real_features),
             "consistency": losses.consistency(found, take(foreign, other), spread),
-            "adversarial": losses.adversarial_generator(judge(novel)),
+            "adversarial": losses.adversarial_generator(judged),
             "velocity": losses.velocity(code, neighbour),
         }
         if layout.driving == "audio":
@@ -171,20 +173,26 @@ def main(
             group["lr"] = schedule.rate_at(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        processes.average_gradients([*generator.parameters(), *codes.parameters()])
         optimiser.step()
         average.update_parameters(generator)
 
         # the discriminator's term, 6
         judge.requires_grad_(True)
-        terms["discriminator"] = losses.adversarial_discriminator(judge(truth), judge(novel.detach()))
+        with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+            real, fake = judge(torch.cat([truth, novel.detach()])).float().split(half)
+        terms["discriminator"] = losses.adversarial_discriminator(real, fake)
         judge_optimiser.zero_grad(set_to_none=True)
         terms["discriminator"].backward()
+        processes.average_gradients(judge.parameters())
         judge_optimiser.step()
 
         if (step + 1) % max(1, schedule.steps // 50) == 0:
             note(log, step, schedule.batch, terms)
         checkpoint.save_if_due(step + 1, log)
 
+    if not processes.is_first():
+        return
     save_portrait(out, Portrait(average.module, codes["codes"].detach(), layout, portrait.neutral, data.valid))
     write_history(log, history)
     with whole(record) as temporary:

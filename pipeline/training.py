@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.files import sha256, whole
 from pipeline.motion import Motion, learned_frames, load_motion
 from pipeline.pictures import resized
+from pipeline.processes import is_first, mean_of_processes
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Checkpoint:
         return state["step"], state["history"]
 
     def save_if_due(self, step: int, history: list[dict]) -> None:
-        if monotonic() - self.saved >= self.interval:
+        if is_first() and monotonic() - self.saved >= self.interval:
             self.save(step, history)
 
     def save(self, step: int, history: list[dict]) -> None:
@@ -146,7 +147,15 @@ class Checkpoint:
 
 def steps(first: int, last: int, batch: int, name: str) -> Iterator[int]:
     """The steps to do, with a progress bar in images."""
-    with tqdm(total=last * batch, initial=first * batch, unit="img", desc=name, mininterval=5, smoothing=0.05) as bar:
+    with tqdm(
+        total=last * batch,
+        initial=first * batch,
+        unit="img",
+        desc=name,
+        mininterval=5,
+        smoothing=0.05,
+        disable=not is_first(),
+    ) as bar:
         for step in range(first, last):
             yield step
             bar.update(batch)
@@ -154,14 +163,16 @@ def steps(first: int, last: int, batch: int, name: str) -> Iterator[int]:
 
 def note(history: list[dict], step: int, batch: int, terms: dict[str, Tensor]) -> None:
     """Append a line of the loss log and show it; the one place where the loop waits for the device."""
-    row = {"images": (step + 1) * batch} | {name: value.item() for name, value in terms.items()}
+    means = torch.stack(mean_of_processes(list(terms.values()))).tolist()
+    row = {"images": (step + 1) * batch} | dict(zip(terms, means, strict=True))
     broken = [name for name, value in row.items() if not math.isfinite(value)]
     if broken:
         raise InputError(
             f"training diverged at step {step}: {', '.join(broken)} not finite; lower `rate` in the config"
         )
     history.append(row)
-    tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+    if is_first():
+        tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
 
 def write_history(history: list[dict], out: Path) -> None:

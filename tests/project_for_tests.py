@@ -37,3 +37,11 @@ def copy_project(folder: Path) -> None:
     (folder / "weights").mkdir()
     for name in ("face_landmark_with_attention.tflite", "face_detection_short_range.tflite"):
         shutil.copy(ROOT / "weights" / name, folder / "weights" / name)
+
+
+def in_two_processes(script: Path) -> None:
+    """Launch a script as a training step of two processes."""
+    command = [sys.executable, "-m", "pipeline.launch", "2", script.stem]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{script.parent}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -18,14 +18,14 @@ rule train_stage1:
         "../../envs/main.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=config["processes"],
     params:
         code=code("pipeline.train_stage1"),
         flags=flags(DEVICE | HELD_OUT | layout("video") | config["train_stage1"]),
         sound="",
     shell:
         """
-        python -m pipeline.train_stage1 \
+        python -m pipeline.launch {resources.gpu} pipeline.train_stage1 \
             --frames {input.frames:q} \
             --face {input.face:q} \
             --gaze {input.gaze:q} \
@@ -57,14 +57,14 @@ rule train_stage2:
         "../../envs/main.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=config["processes"],
     params:
         code=code("pipeline.train_stage2"),
         flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"]),
         sound="",
     shell:
         """
-        python -m pipeline.train_stage2 \
+        python -m pipeline.launch {resources.gpu} pipeline.train_stage2 \
             --stage1 {input.stage1:q} \
             --frames {input.frames:q} \
             --face {input.face:q} \
