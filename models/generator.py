@@ -1,5 +1,6 @@
 """The generator: a coordinate MLP and a convolutional decoder (paper section 3.2, figures 3, 11 and 12)."""
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -38,14 +39,69 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(F.relu(x))))
+        return x + self.second(self.first(x.relu()).relu_())
+
+
+class Folded(nn.Conv2d):
+    """A convolution that runs on another form of its weights: made in every training step, only once after `eval`."""
+
+    kept: Tensor | None = None
+
+    def train(self, mode: bool = True) -> "Folded":
+        self.kept = None if mode else self.folded().detach()
+        return super().train(mode)
+
+    def kernel(self) -> Tensor:
+        return self.folded() if self.kept is None else self.kept
+
+    def folded(self) -> Tensor:
+        raise NotImplementedError
+
+
+class Doubling(Folded):
+    """Bilinear up-sampling and a 3x3 convolution: (B, before, H, W) -> (B, after, 2H, 2W); edge pixels go on outside.
+
+    Bilinear up-sampling repeats every pixel and blurs with [1 2 1] / 4. Blur and convolution change places: on repeated
+    pixels four of the nine products are left, and the blur comes on the fewer channels.
+    """
+
+    def __init__(self, before: int, after: int):
+        super().__init__(before, after, 3)
+        blur = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("blur", (blur[:, None] * blur).expand(after, 1, 3, 3), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        x = F.conv_transpose2d(x, self.kernel(), stride=2, padding=2)  # (B, after, 2H + 2, 2W + 2)
+        return F.conv2d(x, self.blur, self.bias, groups=self.out_channels)
+
+    def folded(self) -> Tensor:
+        """(before, after, 4, 4): where a pixel's four copies meet the kernel."""
+        copies = F.avg_pool2d(F.pad(self.weight.flip(2, 3), (1, 1, 1, 1)), 2, stride=1) * 4
+        return copies.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+class ToColours(Folded):
+    """A 7x7 convolution to three channels, (B, channels, H, W) -> (B, 3, H, W), both sides even.
+
+    Three channels leave vector units idle: the kernel's four places on 2x2 pixels make twelve, and a stride of two.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels, 3, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(F.conv2d(x, self.kernel(), self.bias.repeat_interleave(4), stride=2, padding=3), 2)
+
+    def folded(self) -> Tensor:
+        """(12, channels, 8, 8)."""
+        places = [F.pad(self.weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)]
+        return torch.stack(places, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def upsample(before: int, after: int, how: Upsampling) -> nn.Module:
     """Twice the size, (B, before, H, W) -> (B, after, 2H, 2W)."""
-    if how == "transposed":
-        return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(before, after, 3, padding=1))
+    return Doubling(before, after) if how == "bilinear" else nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
 
 
 class Generator(nn.Module):
@@ -56,12 +112,13 @@ class Generator(nn.Module):
             With "position" among them, every pixel also gets its coordinates in the head's own frame:
             the face's position, size and roll (from "pose") taken out.
             "audio" is the width of the vector that networks of its own make of the sound.
-        size: side of the image; the coordinate grid has a quarter of it.
+        size: side of the image.
+        grid: side of the image over that of the coordinate grid, a power of two: 4 in the paper.
         width, layers: of the MLP.  channels, blocks: of the decoder.  code: width of the latent code.
         upsampling: "bilinear" and a convolution (the paper), or "transposed" convolutions (DNP, the paper's baseline).
 
-    The paper's layout is inputs pose 6, expression 50, gaze 2, width 128, layers 8, channels 256, blocks 6, code 32:
-    7,632,134 parameters.
+    The paper's layout is inputs pose 6, expression 50, gaze 2, grid 4, width 128, layers 8, channels 256, blocks 6,
+    code 32: 7,632,134 parameters.
     """
 
     def __init__(
@@ -69,6 +126,7 @@ class Generator(nn.Module):
         *,
         inputs: dict[str, int],
         size: int,
+        grid: int,
         width: int,
         layers: int,
         channels: int,
@@ -84,7 +142,7 @@ class Generator(nn.Module):
             if name in FLOORS:
                 self.register_buffer(f"{name}_mean", torch.zeros(dimensions))
                 self.register_buffer(f"{name}_scale", torch.ones(dimensions))
-        self.register_buffer("grid", pixel_grid(size // 4), persistent=False)
+        self.register_buffer("grid", pixel_grid(size // grid), persistent=False)
         self.register_buffer("grid_code", encode(self.grid, COORDINATE_FREQUENCIES), persistent=False)
         head = 4 * HEAD_FREQUENCIES if "position" in self.inputs else 0
         frame = sum(2 * FREQUENCIES[n] * d if n in FREQUENCIES else d for n, d in self.inputs.items()) + code
@@ -94,9 +152,9 @@ class Generator(nn.Module):
         self.rgb = nn.Conv2d(width, 3, 1)
         self.widen = nn.Conv2d(width, channels, 1)
         self.blocks = nn.Sequential(*[ResidualBlock(channels) for _ in range(blocks)])
-        self.up1 = upsample(channels, channels // 2, upsampling)
-        self.up2 = upsample(channels // 2, channels // 4, upsampling)
-        self.out = nn.Conv2d(channels // 4, 3, 7, padding=3)
+        widths = [channels >> times for times in range(grid.bit_length())]  # halved at every doubling of the size
+        self.ups = nn.ModuleList(upsample(before, after, upsampling) for before, after in pairwise(widths))
+        self.out = ToColours(widths[-1])
 
     def standardise(self, motion: dict[str, Tensor]) -> None:
         """Take mean and spread of the inputs that are not encoded from the performing frames' motion, each (N, d)."""
@@ -113,15 +171,16 @@ class Generator(nn.Module):
             code: (B, code) latent codes.
 
         Returns:
-            image (B, 3, S, S) and the MLP's own low-resolution colours (B, 3, S/4, S/4), both in [0, 1].
+            image (B, 3, S, S) and the MLP's own low-resolution colours (B, 3, S/grid, S/grid), both in [0, 1].
         """
         x = self.first_layer(motion, code)
         for layer in self.mlp[1:]:
-            x = layer(F.relu(x))
-        x = F.relu(x)
+            x = layer(x.relu_())
+        x = x.relu_()
         colours = self.rgb(x).sigmoid()
         x = self.blocks(self.widen(x))
-        x = F.relu(self.up2(F.relu(self.up1(x))))
+        for up in self.ups:
+            x = up(x).relu_()
         return self.out(x).float().sigmoid(), colours  # eight bits of bfloat16 would show as bands
 
     def first_layer(self, motion: dict[str, Tensor], code: Tensor) -> Tensor:
@@ -135,7 +194,7 @@ class Generator(nn.Module):
         x = F.conv2d(self.grid_code, pixel[..., None, None]) + of_frame
         if "position" in self.inputs:
             x = x + F.conv2d(encode(self.head_coordinates(motion), HEAD_FREQUENCIES), head[..., None, None])
-        return x.contiguous(memory_format=torch.channels_last)  # (B, width, S/4, S/4)
+        return x.contiguous(memory_format=torch.channels_last)  # (B, width, S/grid, S/grid)
 
     def prepared(self, name: str, value: Tensor) -> Tensor:
         if name == "audio":
@@ -146,7 +205,7 @@ class Generator(nn.Module):
         return ((value - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_scale")).asinh()
 
     def head_coordinates(self, motion: dict[str, Tensor]) -> Tensor:
-        """(B, 2, S/4, S/4): the grid seen from the head, its position, size and roll taken out."""
+        """(B, 2, S/grid, S/grid): the grid seen from the head, its position, size and roll taken out."""
         position, roll = motion["position"], motion["pose"][:, 2]  # roll is about the axis to the viewer, y up
         offset = self.grid - position[:, :2, None, None]
         cos, sin = roll.cos()[:, None, None], roll.sin()[:, None, None]

@@ -17,6 +17,7 @@ class Layout:
     """The generator's layout; see models.generator.Generator."""
 
     size: int  # side of the image, px
+    grid: int  # side of the image over that of the coordinate grid
     width: int  # of the MLP
     layers: int  # of the MLP
     channels: int  # of the decoder
@@ -70,7 +71,7 @@ def load_portrait(path: Path, device: torch.device) -> Portrait:
         layout = Layout(**state["layout"])
         generator = build_generator(layout).to(device)
         generator.load_state_dict(state["generator"])
-        return Portrait(generator, state["codes"], layout, state["neutral"], state["valid"])
+        return Portrait(generator.eval(), state["codes"], layout, state["neutral"], state["valid"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such portrait; the workflow trains it") from None
     except Exception as error:  # torch.load raises anything from UnpicklingError to RuntimeError on a damaged file

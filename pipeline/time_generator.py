@@ -19,6 +19,7 @@ from pipeline.portrait import Layout, build_generator
 
 PAPERS = Layout(
     size=256,
+    grid=4,
     width=128,
     layers=8,
     channels=256,

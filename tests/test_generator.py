@@ -2,11 +2,12 @@ import pytest
 import torch
 
 from models.generator import Generator, Upsampling, encode, pixel_grid
+from tests.textbook import textbook
 
 PAPER = {"pose": 6, "expression": 50, "gaze": 2}
 
 
-SMALL = {"size": 32, "width": 16, "layers": 3, "channels": 16, "blocks": 1, "code": 4}
+SMALL = {"size": 32, "grid": 4, "width": 16, "layers": 3, "channels": 16, "blocks": 1, "code": 4}
 
 
 def small(inputs: dict[str, int], upsampling: Upsampling = "bilinear") -> Generator:
@@ -23,7 +24,7 @@ def motion_of(inputs: dict[str, int], batch: int) -> dict[str, torch.Tensor]:
 
 
 def test_the_papers_layout_has_exactly_7632134_parameters():
-    layout = {"size": 256, "width": 128, "layers": 8, "channels": 256, "blocks": 6, "code": 32}
+    layout = {"size": 256, "grid": 4, "width": 128, "layers": 8, "channels": 256, "blocks": 6, "code": 32}
     generator = Generator(inputs=PAPER, upsampling="bilinear", **layout)
     assert sum(parameter.numel() for parameter in generator.parameters()) == 7_632_134
 
@@ -45,6 +46,32 @@ def test_the_split_first_layer_equals_the_plain_one():
     full = torch.cat([grid, head, vector[..., None, None].expand(-1, -1, 8, 8)], 1)  # the 186-channel image, and more
     plain = generator.mlp[0](full.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     torch.testing.assert_close(generator.first_layer(motion, code), plain)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_folded_decoder_equals_the_textbooks(mode):
+    generator = small(PAPER).train(mode)
+    motion, code = motion_of(PAPER, 2), torch.randn(2, 4)
+    (ours, _), (theirs, _) = generator(motion, code), textbook(generator)(motion, code)
+    assert ours.std() > 0.01
+    torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
+
+
+def test_rendering_sees_the_weights_that_training_left():
+    generator, motion, code = small(PAPER).eval(), motion_of(PAPER, 1), torch.zeros(1, 4)
+    generator.train()
+    with torch.no_grad():
+        for weights in generator.parameters():
+            weights.mul_(1.5)
+        trained = generator(motion, code)[0]
+        torch.testing.assert_close(generator.eval()(motion, code)[0], trained)
+
+
+def test_a_coarser_grid_is_doubled_once_more():
+    torch.manual_seed(0)
+    generator = Generator(inputs=PAPER, upsampling="bilinear", **SMALL | {"grid": 8})
+    image, colours = generator(motion_of(PAPER, 2), torch.zeros(2, 4))
+    assert image.shape == (2, 3, 32, 32) and colours.shape == (2, 3, 4, 4) and len(generator.ups) == 3
 
 
 def test_every_parameter_and_input_gets_a_gradient():

@@ -6,10 +6,20 @@ from pipeline import train_stage1, training
 from pipeline.errors import InputError
 from pipeline.portrait import Layout, load_portrait
 from pipeline.training import Schedule
+from tests.project_for_tests import in_two_processes
 from tests.stores_for_tests import write_clip
 
 LAYOUT = Layout(
-    size=32, width=16, layers=3, channels=16, blocks=1, code=4, upsampling="bilinear", position=True, driving="video"
+    size=32,
+    grid=4,
+    width=16,
+    layers=3,
+    channels=16,
+    blocks=1,
+    code=4,
+    upsampling="bilinear",
+    position=True,
+    driving="video",
 )
 
 
@@ -124,3 +134,21 @@ def test_the_learning_rate_rises_and_falls():
     assert max(rates) == pytest.approx(3e-3, rel=0.01) and rates[0] < 1e-4 and rates[-1] < 1e-5
     constant = [schedule(images=4000, decay=False).rate_at(step) for step in range(100, 1000)]
     assert set(constant) == {3e-3}
+
+
+def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_stage1, "has_bfloat16", lambda place: False)
+    clip = write_clip(tmp_path / "clip")
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(one, clip, images=200)
+    script = tmp_path / "train_in_float32.py"  # bfloat16 would round each process's part of a sum differently
+    script.write_text(
+        "from pathlib import Path\nfrom tests.test_train_stage1 import train, train_stage1\n"
+        "train_stage1.has_bfloat16 = lambda place: False\n"
+        f"clip = {{name: Path({str(tmp_path / 'clip')!r}) / f'{{name}}.h5' for name in ('frames', 'face', 'gaze')}}\n"
+        f"train(Path({str(two)!r}), clip, images=200)\n"
+    )
+    in_two_processes(script)
+    logs = [np.genfromtxt(folder / "history.tsv", names=True)["reconstruction"] for folder in (one, two)]
+    assert len(logs[0]) == 50
+    np.testing.assert_allclose(*logs, rtol=1e-4)

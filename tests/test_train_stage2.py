@@ -33,6 +33,7 @@ def clips(tmp_path_factory, face_mesh_weights):
             width=16,
             layers=3,
             channels=16,
+            grid=4,
             blocks=1,
             code=4,
             upsampling="bilinear",

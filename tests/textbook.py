@@ -1,0 +1,89 @@
+"""Generator and training steps written the plain way: the twins that speed and exactness are measured against.
+
+Float32, the framework's default memory layout and optimiser, every network called where it is needed.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import losses
+from models.discriminator import Discriminator
+from models.generator import Doubling, Generator, ToColours
+from models.perception import Perception
+from pipeline.motion import Motion, take
+
+
+class TextbookDoubling(nn.Module):
+    """Bilinear up-sampling, then a 3x3 convolution at the full size; edge pixels go on outside."""
+
+    def __init__(self, fast: Doubling):
+        super().__init__()
+        self.weight, self.bias = fast.weight, fast.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(F.pad(x, (1, 1, 1, 1), mode="replicate"), scale_factor=2, mode="bilinear")
+        return F.conv2d(x, self.weight, self.bias)[..., 1:-1, 1:-1]
+
+
+class TextbookToColours(nn.Module):
+    """A 7x7 convolution."""
+
+    def __init__(self, fast: ToColours):
+        super().__init__()
+        self.weight, self.bias = fast.weight, fast.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=3)
+
+
+def textbook(generator: Generator) -> Generator:
+    """A copy with the same weights whose decoder is written as the paper describes it."""
+    twin = deepcopy(generator).to(memory_format=torch.contiguous_format)
+    twin.ups = nn.ModuleList(TextbookDoubling(up) if isinstance(up, Doubling) else up for up in twin.ups)
+    twin.out = TextbookToColours(twin.out)
+    return twin
+
+
+def stage1_step(generator: Generator, motion: Motion, code: Tensor, images: Tensor) -> Callable[[], None]:
+    """A step of Stage I on images (B, 3, S, S) in [0, 1]."""
+    optimiser = torch.optim.Adam(generator.parameters(), lr=1e-4)
+
+    def step() -> None:
+        image, colours = generator(motion, code)
+        optimiser.zero_grad()
+        losses.reconstruction(image, colours, images).backward()
+        optimiser.step()
+
+    return step
+
+
+def stage2_step(
+    generator: Generator, judge: Discriminator, perception: Perception, motion: Motion, code: Tensor, images: Tensor
+) -> Callable[[], None]:
+    """A step of Stage II on `motion` (B, d); its second half has no pictures of its own but images (B/2, 3, S, S)."""
+    optimiser = torch.optim.Adam(generator.parameters(), lr=1e-4)
+    judge_optimiser = torch.optim.Adam(judge.parameters(), lr=1e-4)
+    half = len(images)
+    foreign, texture = take(motion, slice(half, None)), torch.arange(half, device=images.device)
+    spread = perception.spread({name: value.new_ones(2, value.shape[1]) for name, value in motion.items()})
+
+    def step() -> None:
+        image, colours = generator(motion, code)
+        novel = image[half:]
+        found, features = perception(novel, foreign, texture)
+        real_features = perception.features(images, foreign, texture)
+        loss = losses.reconstruction(image[:half], colours[:half], images)
+        loss = loss + perception.perceptual(features, real_features) + losses.consistency(found, foreign, spread)
+        loss = loss + losses.adversarial_generator(judge(novel))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        judge_optimiser.zero_grad()
+        losses.adversarial_discriminator(judge(images), judge(novel.detach())).backward()
+        judge_optimiser.step()
+
+    return step
