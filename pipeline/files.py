@@ -1,23 +1,72 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and what cannot be read or written is said in one line."""
 
 import hashlib
 import os
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pipeline.errors import InputError
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` to write to; it becomes `path` when the block ends well, else it goes."""
+    """Yield a temporary name beside `path` to write to; it becomes `path` when the block ends well, else it goes.
+
+    The name is never twice the same, so that runs side by side, on any machine, do not write to one file.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written to.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses while `path` is written into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({reason(error)}); make room there or write elsewhere") from None
+    except RuntimeError as error:
+        if "inline_container" not in str(error):  # how torch.save says that the file did not grow
+            raise
+        raise InputError(f"{path}: cannot be written, as the disk is full; make room there and run again") from None
+
+
+def require_file(path: Path) -> None:
+    """Raise an InputError unless `path` is a file with content that may be read."""
+    path = Path(path)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path}: is a folder, not a file; give the file itself")
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
+            raise InputError(f"{path}: is not a file but a device or a pipe; give a file")
+        if status.st_size == 0:
+            raise InputError(f"{path}: is empty; copy the file again")
+        path.open("rb").close()
+    except FileNotFoundError:
+        link = f"is a link to {os.readlink(path)}, which is not there; link it anew" if path.is_symlink() else ""
+        raise InputError(f"{path}: {link or 'no such file; check the name'}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)}); check the path and its permissions") from None
+
+
+def reason(error: OSError) -> str:
+    """What the system says, in a few words: HDF5 adds a paragraph to it."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def sha256(path: Path) -> str:

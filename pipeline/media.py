@@ -20,13 +20,18 @@ import cv2
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation
 
 from pipeline.errors import InputError
-from pipeline.files import whole
+from pipeline.files import require_file, whole, writing
 
 # Video stores colour at half the resolution: interpolate it as players do, not by repetition
 SMOOTH_COLOUR = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+LISTS = {"concat", "dash", "hls", "sdp"}  # formats that name other files: what they lead to is nobody's intention
+STATED = {"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose header says how long the file lasts
+SHORT = 0.2  # s: a file that ends by more before the time it states was cut off
+WIDEST = 4  # times as wide as high, or as high as wide: a pixel beyond that is a damaged header
 SOUND_GAP = 0.03  # s: where the sound's own times jump by more, it is placed anew; less is rounding of the times
 AAC = {"acodec": "aac", "audio_bitrate": "128k", "ar": 48000}  # 1024 samples a packet: 21 ms, less than a frame
 TAG = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "range": "tv"}
@@ -61,25 +66,34 @@ def read_frames(path: Path) -> Iterator[Frame]:
     """Yield every frame of a video.
 
     Raises:
-        InputError: the file cannot be read, has no picture or no frame, or breaks off; the line names the frame.
+        InputError: the file cannot be read, has no picture or no frame, is damaged or breaks off; the line names the
+            frame.
     """
-    count, time, trouble = 0, None, None
+    count, time, end, trouble = 0, None, 0.0, None
     with _open(path) as container:
         stream = _picture(path, container)
         stream.thread_type = "AUTO"
+        stream.codec_context.options = {"err_detect": "explode"}  # a picture patched up by the decoder is no picture
         step = 1 / float(stream.average_rate or 25)
         try:
-            for packet in container.demux(stream):
-                if packet.size:  # the last packet is empty; the one before it tells of a file that ends too early
-                    trouble = "the file ends within a frame" if packet.is_corrupt else None
-                for frame in packet.decode():
+            for packet in _from_key(container, stream):
+                end = max(end, _end(packet))
+                if packet.stream_index != stream.index:
+                    continue
+                trouble = "a part of the file is missing" if packet.is_corrupt else None
+                for frame in stream.decode(None) if trouble else packet.decode():
                     # Raw streams carry no times: count on at the stated rate.
                     counted = 0.0 if time is None else time + step
-                    time = counted if frame.time is None else frame.time
+                    time = counted if frame.pts is None else float(frame.pts * stream.time_base)
                     yield Frame(time, _upright(frame, stream.sample_aspect_ratio))
                     count += 1
+                if trouble:
+                    break
         except (av.FFmpegError, ValueError) as error:
             trouble = _reason(error)
+        stated = _stated_end(container, stream)
+    if not trouble and stated > end + SHORT:
+        trouble = f"the file ends there, and says that it lasts {stated:.2f} s"
     if trouble:
         after = "at its beginning" if time is None else f"after {time:.2f} s"
         raise InputError(
@@ -101,9 +115,11 @@ def read_sound(path: Path, rate: int, start: float | None = None) -> np.ndarray:
     with _open(path) as container:
         if not container.streams.audio:
             raise InputError(f"{path}: has no sound; use a clip with sound or a sound file")
+        if container.streams.audio[0].codec_context is None:
+            raise InputError(f"{path}: its sound is in a format that ffmpeg does not know; convert it to wav")
         pieces = _sound_pieces(path, container, rate)
     if not pieces:
-        raise InputError(f"{path}: its sound is empty; record or copy it again")
+        raise InputError(f"{path}: its sound is empty; export the file again, without sound if there is none")
     if start is None:
         start = _picture_start(path, pieces[0][0])
     sound = np.zeros(max(0, max(round((time - start) * rate) + len(piece) for time, piece in pieces)), np.float32)
@@ -131,7 +147,7 @@ class VideoWriter:
 
     Args:
         size: side of a square picture, or (width, height); px, even.
-        sound: any file with sound; from `sound_start` s on it is cut or padded to the picture's length.
+        sound: any file with sound; from `sound_start` s on it must last as long as the picture, to a frame.
         quality: x264's constant rate factor, lower is better; 0 to 51.
         comment: what people must know of the video (that it is synthetic); stored in the file.
     """
@@ -153,9 +169,10 @@ class VideoWriter:
         self._path, self._fps, self._comment = Path(path), Fraction(fps), comment
         self._sound, self._sound_start = sound, float(sound_start)
         self._shape, self._count = (height, width, 3), 0
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._held = ExitStack()
-        folder = tempfile.TemporaryDirectory(dir=self._path.parent, prefix=f".{self._path.stem}.")
+        with writing(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(dir=self._path.parent, prefix=f".{self._path.stem}.")
         self._picture = Path(self._held.enter_context(folder)) / "picture.mp4"
         self._errors = self._picture.with_name("errors.txt")
         raw = {
@@ -164,7 +181,7 @@ class VideoWriter:
             "video_size": (width, height),
             "framerate": _text(fps),
         }
-        encode = _tagged(ffmpeg.input("pipe:", **raw)).output(str(self._picture), vcodec="libx264", crf=quality)
+        encode = _tagged(ffmpeg.input("pipe:", **raw)).output(_url(self._picture), vcodec="libx264", crf=quality)
         command = encode.global_args("-loglevel", "error").compile(cmd=program())
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors)
@@ -203,17 +220,25 @@ class VideoWriter:
 
     def _mux(self) -> None:
         """Copy the picture beside the sound, which is as long as the picture to the sample."""
-        streams, codecs = [ffmpeg.input(str(self._picture))["v"]], {"vcodec": "copy"}
+        streams, codecs = [ffmpeg.input(_url(self._picture))["v"]], {"vcodec": "copy"}
         if self._sound is not None:
-            with _open(self._sound) as container:
-                if not container.streams.audio:
-                    raise InputError(f"{self._sound}: has no sound; use a clip with sound or a sound file")
-            duration = float(self._count / self._fps)
-            sound = ffmpeg.input(str(self._sound))["a:0"].filter("atrim", start=self._sound_start)
-            sound = sound.filter("asetpts", "PTS-STARTPTS").filter("apad").filter("atrim", end=duration)
-            streams, codecs = [*streams, sound], codecs | AAC
+            voice = self._picture.with_name("sound.wav")
+            write_sound(voice, self._sound_of_picture(), AAC["ar"])
+            streams, codecs = [*streams, ffmpeg.input(_url(voice))["a"]], codecs | AAC
         with whole(self._path) as temporary:
-            _run(self._path, ffmpeg.output(*streams, str(temporary), **codecs, **_container(self._comment)))
+            _run(self._path, ffmpeg.output(*streams, _url(temporary), **codecs, **_container(self._comment)))
+
+    def _sound_of_picture(self) -> np.ndarray:
+        """(T,) samples at AAC's rate, T as long as the picture."""
+        rate, wanted = AAC["ar"], self._count / self._fps
+        sound = read_sound(self._sound, rate)[round(self._sound_start * rate) :]
+        if abs(len(sound) / rate - wanted) > 1 / self._fps:
+            raise InputError(
+                f"{self._sound}: {len(sound) / rate:.2f} s of sound from {self._sound_start:.2f} s on for a picture of "
+                f"{float(wanted):.2f} s; give the sound that belongs to these frames"
+            )
+        samples = round(wanted * rate)
+        return np.pad(sound[:samples], (0, max(0, samples - len(sound))))
 
 
 def program() -> str:
@@ -223,50 +248,92 @@ def program() -> str:
 
 @contextmanager
 def _open(path: Path) -> Iterator[av.container.InputContainer]:
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the name")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a video or sound file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty; copy the file again")
+    require_file(path)
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(_url(path), metadata_errors="replace", options={"protocol_whitelist": "file"})
     except av.FFmpegError as error:
         raise InputError(
             f"{path}: neither video nor sound, or cut off before its index ({_reason(error)}); copy the file again"
         ) from None
     with container:
+        if container.format.name in LISTS:
+            raise InputError(f"{path}: is a list of other files ({container.format.name}); give the clip itself")
         yield container
 
 
-def _picture(path: Path, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+def _url(path: Path) -> str:
+    """A path as ffmpeg takes it, where the name itself may not choose a protocol."""
+    return f"file:{path}"
+
+
+def _moving(container: av.container.InputContainer) -> av.video.stream.VideoStream | None:
     """The moving picture of a file; the cover of a music file is none."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    raise InputError(f"{path}: has no picture; a video is needed here")
+    videos = container.streams.video
+    return next((video for video in videos if not video.disposition & av.stream.Disposition.attached_pic), None)
+
+
+def _picture(path: Path, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+    """The moving picture, sure to be there and to be decodable."""
+    stream = _moving(container)
+    if stream is None:
+        raise InputError(f"{path}: has no picture; a video is needed here")
+    if stream.codec_context is None:
+        raise InputError(f"{path}: its picture is in a format that ffmpeg does not know; convert it to H.264")
+    aspect = stream.sample_aspect_ratio or 1
+    if not 1 / WIDEST <= aspect <= WIDEST:
+        raise InputError(f"{path}: says that its pixels are {aspect} times as wide as high; convert it to square ones")
+    return stream
+
+
+def _from_key(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[av.Packet]:
+    """The packets of all streams, without those of the picture that need one before the file's beginning."""
+    begun = False
+    for packet in container.demux():
+        begun = begun or (packet.stream_index == stream.index and packet.is_keyframe)
+        if begun or packet.stream_index != stream.index:
+            yield packet
+
+
+def _end(packet: av.Packet) -> float:
+    """Time at which what the packet holds ends, s."""
+    return 0.0 if packet.pts is None else float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
+def _stated_end(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float:
+    """When the file ends as its header says, s; 0 where none does. For AVI, libav does not say what the header did."""
+    if container.format.name == "avi":
+        return float(stream.frames / (stream.average_rate or 25))
+    return (container.duration or 0) / av.time_base if container.format.name in STATED else 0.0
 
 
 def _picture_start(path: Path, otherwise: float) -> float:
     """Time of the first frame in s, decoded: what the container states may be of a frame that is never shown."""
     with _open(path) as container:
-        videos = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        try:
-            frame = next(container.decode(videos[0]), None) if videos else None
-        except av.FFmpegError as error:
-            raise InputError(f"{path}: its picture cannot be decoded ({_reason(error)}); copy the file again") from None
-    return otherwise if frame is None or frame.time is None else frame.time
+        moving = _moving(container)
+    return otherwise if moving is None else next(read_frames(path)).time
 
 
 def _upright(frame: av.VideoFrame, aspect: Fraction | None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, its pixels stretched to squares, turned as the file asks (anticlockwise, degrees)."""
+    """(H, W, 3) uint8 RGB without combing, its pixels stretched to squares, turned and mirrored as the file asks."""
     picture = frame.to_ndarray(format="rgb24", interpolation=SMOOTH_COLOUR)
+    height, width = picture.shape[:2]
+    if frame.interlaced_frame:  # two moments in one picture: the first fills the lines of the second
+        picture = cv2.resize(picture[::2], (width, height), interpolation=cv2.INTER_LINEAR)
     if aspect and aspect != 1:
-        height, width = picture.shape[:2]
         stretched = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
         picture = cv2.resize(picture, stretched, interpolation=cv2.INTER_CUBIC)
-    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
+    return np.ascontiguousarray(_displayed(picture, frame))
+
+
+def _displayed(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """The picture under the frame's display matrix, by quarter turns and mirrors."""
+    matrix = next((side for side in frame.side_data if side.type == Type.DISPLAYMATRIX), None)
+    if matrix is None:
+        return picture
+    (a, b), (c, d) = np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].tolist()  # x' = ax + cy, y' = bx + dy
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _sound_pieces(path: Path, container: av.container.InputContainer, rate: int) -> list[tuple[float, np.ndarray]]:

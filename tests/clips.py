@@ -32,15 +32,20 @@ def write_clip(
     codec: str = "libx264",
     pixels: str = "yuv420p",
     aspect: Fraction = Fraction(1),
+    options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode `images` (n, H, W, 3) uint8, shown at `times` s or at k/rate; `sound` (T,) begins at `sound_start` s."""
-    with av.open(str(path), "w") as container:
+    """Encode `images` (n, H, W, 3) uint8, shown at `times` s or at k/rate; `sound` (T,) begins at `sound_start` s.
+
+    `options` are the encoder's and the container's.
+    """
+    options = options or {}
+    with av.open(str(path), "w", options=options) as container:
         video = container.add_stream(codec, rate=Fraction(rate))
         video.height, video.width = images.shape[1:3]
         video.pix_fmt = pixels
         video.codec_context.sample_aspect_ratio = aspect
         video.codec_context.time_base = Fraction(1, 90000) if times else 1 / Fraction(rate)
-        video.options = {"crf": "12"} if codec == "libx264" else {}
+        video.options = ({"crf": "12"} if codec == "libx264" else {}) | options
         if sound is not None:
             speaker = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
         for number, image in enumerate(images):
@@ -74,9 +79,12 @@ def onset(sound: np.ndarray, rate: int) -> float:
 
 def turn(path: Path, out: Path, degrees: int) -> Path:
     """Copy a video and ask players to show it turned anticlockwise."""
-    command = [program(), "-loglevel", "error", "-display_rotation", str(degrees), "-i", path, "-c", "copy", out]
-    subprocess.run(command, check=True)
+    run_ffmpeg("-display_rotation", degrees, "-i", path, "-c", "copy", out)
     return out
+
+
+def run_ffmpeg(*words) -> None:
+    subprocess.run([program(), "-y", "-loglevel", "error", *map(str, words)], check=True)
 
 
 def bad_files(folder: Path) -> dict[str, Path]:
@@ -87,6 +95,10 @@ def bad_files(folder: Path) -> dict[str, Path]:
     files["text"].write_text("hello\n" * 50)
     whole = write_clip(files["truncated"], pictures(20)).read_bytes()
     files["truncated"].write_bytes(whole[: len(whole) // 2])  # the index is at the end
+    files["list"] = folder / "list.mp4"
+    files["list"].write_text("ffconcat version 1.0\nfile audio.wav\n")
+    files["unknown"] = folder / "unknown.mp4"
+    files["unknown"].write_bytes(whole.replace(b"avc1", b"xxxx"))
     files["audio"] = folder / "audio.wav"
     write_sound(files["audio"], click(0.2, 0.1, 16000), 16000)
     return files

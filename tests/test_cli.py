@@ -1,10 +1,10 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.files import whole
+from pipeline.cli import run
 
 
 def test_bad_input_ends_in_one_line_and_status_1(tmp_path):
@@ -16,14 +16,36 @@ def test_bad_input_ends_in_one_line_and_status_1(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "a.txt"
-    with pytest.raises(InputError), whole(path) as temporary:
+STEP = """
+import time
+from pathlib import Path
+from pipeline.cli import run
+from pipeline.files import whole
+
+def main(*, out: Path) -> None:
+    with whole(out) as temporary:
         temporary.write_text("half")
-        raise InputError("stopped")
+        print("begun", flush=True)
+        time.sleep(60)
+
+run(main)
+"""
+
+
+def test_a_step_that_is_told_to_stop_leaves_nothing(tmp_path):
+    command = [sys.executable, "-c", STEP, "--out", str(tmp_path / "a.txt")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as step:
+        assert step.stdout.readline() == "begun\n"
+        step.terminate()
+        said = step.communicate(timeout=30)[1]
+    assert step.returncode == 1 and said == "stopped\n"
     assert list(tmp_path.iterdir()) == []
-    path.write_text("old")
-    with whole(path) as temporary:
-        temporary.write_text("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_system_refuses_is_one_line_too(monkeypatch):
+    def main(*, path: str) -> None:
+        Path(path).read_bytes()
+
+    monkeypatch.setattr(sys, "argv", ["step", "--path", "/nowhere/a\nb"])
+    with pytest.raises(SystemExit, match=r"^error: .*No such file.*$"):
+        run(main)
