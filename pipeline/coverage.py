@@ -76,6 +76,7 @@ def main(
         position: whether portraits take the face's position.
     """
     names = ["pose", "expression", "gaze", *(["position"] if position else [])]
+    stores.require_one_clip(frames, face)
     own, index = load_learned(face, gaze, held_out)
     with stores.open_frames(frames) as store:
         gap = APART * float(store.fps)

@@ -1,5 +1,6 @@
 """Turn the sound into features, one window per video frame."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -43,16 +44,16 @@ def main(
     sound = read_sound(audio, SOUND_RATE)
     if frames is not None:
         with open_frames(frames) as store:
-            rate, count = store.fps, len(store)
+            rate, count, clip = store.fps, len(store), store.identity
     else:
-        rate = rate_of(fps)
+        rate, clip = rate_of(fps), ""
         count = max(1, round(len(sound) / SOUND_RATE * rate))
     if extractor == "deepspeech":
         features = encode_deepspeech(audio, sound, rate, count, find("deepspeech", networks))
     else:
         windows = log_mel_windows(sound, np.arange(count) / float(rate))
         features = Audio(audio=windows, rate=float(RATE), extractor="log-mel 29", weights="")
-    write_audio(out, features)
+    write_audio(out, replace(features, clip=clip))
     print(f"{Path(audio).name}: {len(sound) / SOUND_RATE:.2f} s of sound, {count} frames at {float(rate):.3f} frames/s")
 
 

@@ -45,6 +45,7 @@ def main(
         held_out: part of a clip, from its end, that is not used: training never saw it.
         transfer: how the clip's motion becomes the person's, "relative" or "direct".
     """
+    stores.require_one_clip(frames, face, gaze)
     samples = read_sound(sound, SOUND_RATE)
     person, look = stores.read_face(face), stores.read_gaze(gaze)
     with stores.open_frames(frames) as clip:
@@ -62,8 +63,11 @@ def main(
     motion = transferred(take(load_motion(face, gaze)[0], order), own, target, transfer)
     there = {name: getattr(person, name)[order] for name in ("landmarks", "mesh", "valid")}
     moved = {name: motion[name].numpy() for name in ("pose", "expression", "position")}
+    there["clip"] = writer.identity
     stores.write_face(out_face, replace(person, **there, **moved))
-    stores.write_gaze(out_gaze, replace(look, gaze=motion["gaze"].numpy(), valid=look.valid[order]))
+    stores.write_gaze(
+        out_gaze, replace(look, gaze=motion["gaze"].numpy(), valid=look.valid[order], clip=writer.identity)
+    )
     print(f"{sound.name}: {count} frames over {len(set(order.tolist()))} frames of {face.parent.name}")
 
 

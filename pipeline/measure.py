@@ -17,7 +17,7 @@ from pipeline import metrics, stores
 from pipeline.cli import run
 from pipeline.device import pick_device
 from pipeline.errors import InputError
-from pipeline.files import whole
+from pipeline.files import sha256, whole
 from pipeline.likeness import Pair, csim, fid, lpips
 from pipeline.manifest import find, licences
 from pipeline.media import read_frames, read_sound
@@ -102,6 +102,8 @@ def main(
         auxiliary: names of the clips that lent their motion to Stage II, one a line.
         speech: the sound that moved the mouth, if the driver's face did not.
     """
+    for person in (driver, target):
+        stores.require_one_clip(person.frames, person.face)
     place = pick_device(device)
     own, learned = load_learned(target.face, target.gaze, held_out)
     motion, valid = load_motion(driver.face, driver.gaze)
@@ -116,7 +118,7 @@ def main(
         raise InputError(
             f"{video}: {len(face.valid)} frames where the driver has {len(led.valid)}; render it again, frame for frame"
         )
-    stores.write_face(tracked, face)
+    stores.write_face(tracked, replace(face, clip=sha256(video)))
     both = face.valid & led.valid
     with stores.open_frames(driver.frames) as clip:
         fps, driver_size = clip.fps, clip.size

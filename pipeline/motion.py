@@ -30,17 +30,14 @@ def load_motion(face: Path, gaze: Path, audio: Path | None = None) -> tuple[Moti
     With sound features the motion is that of a speech-driven portrait: the jaw is taken out of the pose, as the sound
     moves it. Its expression is there to learn from, not to drive with.
     """
+    stores.require_one_clip(face, gaze, *([audio] if audio is not None else []))
     face_store, gaze_store = stores.read_face(face), stores.read_gaze(gaze)
-    if len(face_store.pose) != len(gaze_store.gaze):
-        raise InputError(f"{gaze}: {len(gaze_store.gaze)} frames where {face} has {len(face_store.pose)}; delete both")
     arrays = {name: getattr(face_store, name) for name in ("pose", "expression", "position")} | {
         "gaze": gaze_store.gaze
     }
     motion = {name: torch.from_numpy(np.asarray(array, np.float32)) for name, array in arrays.items()}
     if audio is not None:
         windows = torch.from_numpy(stores.read_audio(audio).audio)
-        if len(windows) != len(face_store.pose):
-            raise InputError(f"{audio}: {len(windows)} frames where {face} has {len(face_store.pose)}; delete both")
         motion["audio"] = neighbours(windows, torch.arange(len(windows)))
         motion["pose"][:, JAW] = 0
     return motion, torch.from_numpy(face_store.valid)

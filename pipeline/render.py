@@ -47,6 +47,7 @@ def main(
         device: "cpu", "cuda" or "auto".
         speech: sound features of the driver, for a portrait driven by audio.
     """
+    stores.require_one_clip(frames, face)
     place = pick_device(device)
     person = load_portrait(portrait, place)
     motion, valid = load_motion(face, gaze, speech)

@@ -13,7 +13,6 @@ from models.audio import Lips, levelled
 from models.checkpoint import load_strictly, read_checkpoint
 from pipeline import stores
 from pipeline.cli import run
-from pipeline.errors import InputError
 from pipeline.motion import JAW
 
 
@@ -26,11 +25,10 @@ def main(*, lips: Path, audio: Path, face: Path, out: Path) -> None:
         face: store of the footage, of as many frames.
         out: the same store with the mouth's motion changed.
     """
+    stores.require_one_clip(face, audio)
     state = read_checkpoint(lips)
     network = load_strictly(Lips(state.get("columns", torch.empty(0)).tolist()), state, lips)
     sound, person = torch.from_numpy(stores.read_audio(audio).audio), stores.read_face(face)
-    if len(sound) != len(person.pose):
-        raise InputError(f"{audio}: {len(sound)} frames where {face} has {len(person.pose)}; delete both")
     with torch.inference_mode():
         heard = network(levelled(sound)).mean(0).numpy()
     pose, expression = person.pose.copy(), person.expression.copy()

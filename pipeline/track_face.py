@@ -1,5 +1,6 @@
 """Track the face of a clip: pose, expression, position and landmarks of every frame."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def main(
     with stores.open_frames(frames) as store:
         face = open_face_tracker(tracker, networks, pick_device(device)).track(store.batches(batch), store.size)
         require_face(face.valid, min_valid, store)
-    stores.write_face(out, face)
+        stores.write_face(out, replace(face, clip=store.identity))
     print(f"face found in {face.valid.sum()} of {len(face.valid)} frames")
 
 

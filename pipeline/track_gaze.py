@@ -1,5 +1,6 @@
 """Track the gaze of a clip: where the eyes look in every frame."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import stores
@@ -24,16 +25,15 @@ def main(
         blink: eyes open less than this part of the person's median are blinking: the gaze is bridged (mediapipe).
         device: "cpu", "cuda" or "auto".
     """
+    stores.require_one_clip(frames, face)
     store = stores.read_face(face)
     if not store.valid.any():
         raise InputError(f"{face}: no frame shows a face; run the tracker again on a better clip")
     with stores.open_frames(frames) as clip:
-        if len(clip) != len(store.valid):
-            raise InputError(f"{face}: {len(store.valid)} frames where {frames} has {len(clip)}; delete it, run again")
         gaze = open_gaze_tracker(tracker, networks, pick_device(device), blink).track(
             clip.batches(batch), store, clip.fps
         )
-    stores.write_gaze(out, gaze)
+    stores.write_gaze(out, replace(gaze, clip=store.clip))
     print(f"gaze seen in {gaze.valid.sum()} of {len(gaze.valid)} frames")
 
 

@@ -48,11 +48,10 @@ def main(
         held_out: part of the clip, from its end, that training never sees.
         device: "cpu", "cuda" or "auto".
     """
+    stores.require_one_clip(face, audio)
     place = pick_device(device)
     torch.manual_seed(seed)
     person, sound = stores.read_face(face), torch.from_numpy(stores.read_audio(audio).audio)
-    if len(sound) != len(person.pose):
-        raise InputError(f"{audio}: {len(sound)} frames where {face} has {len(person.pose)}; delete both")
     learned = learned_frames(len(sound), held_out)
     if sound[:learned].std((0, 1)).max() < QUIET:
         raise InputError(

@@ -58,10 +58,9 @@ def load_performing(
     frames: Path, face: Path, gaze: Path, audio: Path | None, *, size: int, held_out: float, device: torch.device
 ) -> Performing:
     """Read the target's frames, shrunk to `size`, without the last `held_out` part of the clip."""
+    stores.require_one_clip(frames, face)
     motion, valid = load_motion(face, gaze, audio)
     with stores.open_frames(frames) as store:
-        if len(store) != len(valid):
-            raise InputError(f"{face}: {len(valid)} frames where {frames} has {len(store)}; delete it and run again")
         count = learned_frames(len(store), held_out)
         images = np.empty((count, 3, size, size), np.uint8)
         for index in range(count):

@@ -1,5 +1,6 @@
 """Tiny clips written straight into stores: a bright disc that moves over a dark ground, its motion known."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def write_clip(folder: Path, frames: int = 24, size: int = 32, **changes) -> dic
         paths["frames"], size=size, fps=Fraction(25), box=(0, 0, size), source="disc.mp4", sha256="0" * 64
     ) as writer:
         writer.append(pictures_of(face, size))
-    stores.write_face(paths["face"], face)
-    gaze = stores.Gaze(np.zeros((frames, 2), np.float32) + 0.1, np.ones(frames, bool), "test", "")
+    stores.write_face(paths["face"], replace(face, clip=writer.identity))
+    gaze = stores.Gaze(np.zeros((frames, 2), np.float32) + 0.1, np.ones(frames, bool), "test", "", writer.identity)
     stores.write_gaze(paths["gaze"], gaze)
     return paths

@@ -26,8 +26,8 @@ def clip(tmp_path):
     paths = write_clip(tmp_path / "clip", frames=FRAMES)
     loud = np.sin(np.arange(FRAMES) * 0.6).astype(np.float32)
     windows = np.repeat(np.repeat(loud[:, None, None], 16, 1), 29, 2)
-    stores.write_audio(tmp_path / "clip/audio.h5", stores.Audio(windows, 50.0, "test", ""))
     face = stores.read_face(paths["face"])
+    stores.write_audio(tmp_path / "clip/audio.h5", stores.Audio(windows, 50.0, "test", "", face.clip))
     stores.write_face(paths["face"], replace(face, expression=np.repeat(loud[:, None], 50, 1), pose=face.pose + 0.1))
     return paths | {"audio": tmp_path / "clip/audio.h5"}
 
@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_lips(tmp_path, clip):
 
 def test_a_silent_clip_cannot_teach_lips(tmp_path, clip):
     hiss = np.random.default_rng(0).normal(-3.4, 0.2, (FRAMES, 16, 29)).astype(np.float32)
-    stores.write_audio(clip["audio"], stores.Audio(hiss, 50.0, "test", ""))
+    stores.write_audio(clip["audio"], replace(stores.read_audio(clip["audio"]), audio=hiss))
     with pytest.raises(InputError, match=r"audio\.h5: no voice in the clip"):
         train_the_lips(tmp_path, clip)
 

@@ -1,5 +1,6 @@
 """On the reference landmarks of a face that looks near the camera, with its irises and lids moved by hand."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def track(folder: Path) -> None:
         folder / "frames.h5", size=32, fps=Fraction(25), box=(0, 0, 32), source="face.mp4", sha256="0" * 64
     ) as writer:
         writer.append(np.zeros((FRAMES, 32, 32, 3), np.uint8))
+    stores.write_face(folder / "face.h5", replace(stores.read_face(folder / "face.h5"), clip=writer.identity))
     paths = {name: folder / f"{name}.h5" for name in ("frames", "face")}
     options = {"tracker": "mediapipe", "batch": 4, "blink": 0.5, "device": "cpu"}
     main(**paths, networks=folder, out=folder / "gaze.h5", **options)

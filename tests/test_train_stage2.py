@@ -61,9 +61,9 @@ def write(folder, frames, weights):
     motion = {name: found[name] for name in ("pose", "expression", "position")}
     landmarks = sixty_eight(mesh)[..., :2].numpy()
     meshes = {"landmarks": landmarks, "mesh": mesh.numpy(), "neutral": neutral.numpy()}
-    face = stores.Face(**motion, **meshes, valid=valid, tracker="test", weights="")
+    face = stores.Face(**motion, **meshes, valid=valid, tracker="test", weights="", clip=writer.identity)
     stores.write_face(paths["face"], face)
-    stores.write_gaze(paths["gaze"], stores.Gaze(found["gaze"], valid, "test", ""))
+    stores.write_gaze(paths["gaze"], stores.Gaze(found["gaze"], valid, "test", "", writer.identity))
     return paths
 
 
