@@ -14,7 +14,8 @@ NTSC = Fraction(1000, 1001)
 RATES = [*map(Fraction, (10, 12, 15, 24, 25, 30, 48, 50, 60)), *(rate * NTSC for rate in (24, 30, 60))]
 NEAR = 0.03  # a measured rate this close to a standard one is that one
 FEWER = 0.9  # a measured rate below this part of the stated one says that pictures are repeated...
-STEADY = 0.8  # ...where this part of the seconds agree; people holding still do not make such a pattern
+STEADY = 0.8  # ...where this part of the seconds agree; people holding still do not make such a pattern. A regular clip
+# may lack single pictures where it was cut or sent: this part of its frames follow one another
 REACH = 2  # frames on either side that a repeated picture is compared with: up to two repetitions in a row are seen
 PHASES = 64  # places tried for the regular grid within one frame
 
@@ -58,9 +59,12 @@ def repetitions(changes: np.ndarray, repetition: float) -> np.ndarray:
 
 
 def _keeps_to(times: np.ndarray, rate: Fraction) -> bool:
-    """Whether no time is further than a third of a frame from its place."""
-    places = times[0] + np.arange(len(times)) / float(rate)
-    return bool(np.abs(times - places).max() < 1 / 3 / rate)
+    """Whether no time is further than a third of a frame from a place of its own, and few places are left out."""
+    frames = (times - times[0]) * float(rate)
+    places = np.round(frames)
+    steps = np.diff(places)
+    near = np.abs(frames - places).max() < 1 / 3
+    return bool(near and (steps > 0).all() and (steps == 1).sum() >= STEADY * len(steps))
 
 
 def _pictures_per_second(times: np.ndarray) -> tuple[float, float]:

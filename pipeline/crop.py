@@ -16,7 +16,7 @@ from pipeline.clock import settle
 from pipeline.device import pick_device
 from pipeline.errors import InputError
 from pipeline.face_tracker import follow
-from pipeline.files import sha256
+from pipeline.files import sha256, whole
 from pipeline.media import probe, read_frames, read_sound, write_sound
 from pipeline.stores import FramesWriter
 from pipeline.trackers import FaceName, open_face_tracker
@@ -25,6 +25,19 @@ SOUND_RATE = 16000  # Hz
 THUMBNAIL = 64  # px: changes are seen on pictures this small, where compression noise is averaged out
 PART = 8  # pixels of the thumbnail that have to change: a moving mouth is enough, a speck is not
 BATCH = 4  # frames of the clip in memory at once
+CUT = 25  # grey levels: where the whole picture changes by more from one frame to the next, it is another
+FLASH = 5  # frames: a picture shown for less is no scene
+PAUSE = 2.0  # s: a clip whose clock jumps by more, and by more than PAUSES of its steps, is not one recording
+PAUSES = 5
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A sudden change of the whole picture."""
+
+    start: int  # frame
+    before: np.ndarray  # the last thumbnail before
+    first: np.ndarray  # its own first thumbnail
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,8 @@ class Look:
     changes: np.ndarray  # (N,) change since the frame before in the part of the picture that changes most, grey levels
     looked: list[int]  # frames in which a face was looked for
     face: dict[int, np.ndarray]  # those that show the person -> box (4,): centre x and y, side in px, roll
+    others: list[int]  # those that show other people only
+    scenes: list[Scene]  # where the whole picture changes at once
     width: int
     height: int
 
@@ -71,20 +86,17 @@ def main(
     stated = probe(video)
     detect = open_face_tracker(tracker, networks, pick_device(device)).detect
     look = first_look(video, detect, stride)
+    require_one_recording(video, look)
+    require_face(video, look, min_found)
     clock = settle(look.times, look.changes, stated.rates, repetition)
-    missing = [frame for frame in look.looked if frame not in look.face]
-    if not look.face or len(look.face) < min_found * len(look.looked):
-        raise InputError(
-            f"{video}: frame {missing[0]} ({look.times[missing[0]]:.2f} s) shows no face, as {len(missing)} of the "
-            f"{len(look.looked)} frames looked at; cut such parts out, or record with the head larger in the picture"
-        )
     box = crop_box(np.stack(list(look.face.values())), look.width, look.height, margin)
     samples = round(len(clock.picks) / clock.fps * SOUND_RATE)
     sound = read_sound(video, SOUND_RATE, clock.start)[:samples] if stated.sound else np.zeros(0)
-    with FramesWriter(out, size=size, fps=clock.fps, box=box, source=Path(video).name, sha256=sha256(video)) as store:
+    origin = {"source": Path(video).name, "sha256": sha256(video)}
+    with whole(audio) as waiting, FramesWriter(out, size=size, fps=clock.fps, box=box, **origin) as store:
         for batch in cut(video, clock.picks, box, size):
             store.append(batch)
-        write_sound(audio, np.pad(sound, (0, samples - len(sound))), SOUND_RATE)
+        write_sound(waiting, np.pad(sound, (0, samples - len(sound))), SOUND_RATE)
     print(
         f"{Path(video).name}: {look.width}x{look.height} px, {len(look.times)} frames, {clock.repeated} repeated; "
         f"{len(clock.picks)} frames at {float(clock.fps):.3f} frames/s; face in {len(look.face)} of {len(look.looked)} "
@@ -96,13 +108,16 @@ def main(
 
 def first_look(video: Path, detect: Callable, stride: int) -> Look:
     """Decode the whole clip, keeping numbers only; `detect` finds the faces in a batch of frames."""
-    times, changes, looked, detections, waiting, before, shape = [], [], [], [], [], None, None
+    times, changes, looked, detections, waiting, scenes, before, shape = [], [], [], [], [], [], None, None
     for number, (time, image) in enumerate(read_frames(video)):
         if times and image.shape != shape:
             raise InputError(f"{video}: frame {number} ({time:.2f} s) changes the picture's size; convert the clip")
         shape = image.shape
         small = thumbnail(image)
-        changes.append(0.0 if before is None else np.partition(np.abs(small - before), -PART)[-PART])
+        change = np.abs(small - (small if before is None else before))
+        changes.append(np.partition(change, -PART)[-PART])
+        if change.mean() > CUT:
+            scenes.append(Scene(number, before, small))
         times.append(time)
         before = small
         if number % stride == 0:
@@ -114,7 +129,53 @@ def first_look(video: Path, detect: Callable, stride: int) -> Look:
     if waiting:
         detections += detect(np.stack(waiting))[0]
     face = {looked[i]: box for i, box in follow(detections).items()}
-    return Look(np.array(times), np.array(changes), looked, face, shape[1], shape[0])
+    others = [frame for frame, boxes in zip(looked, detections, strict=True) if len(boxes) and frame not in face]
+    return Look(np.array(times), np.array(changes), looked, face, others, scenes, shape[1], shape[0])
+
+
+def require_one_recording(video: Path, look: Look) -> None:
+    """Raise an InputError where the clip's clock jumps, or where it cuts from one scene with people to another."""
+    steps = np.diff(look.times)
+    longest = max(PAUSE, PAUSES * np.median(steps)) if len(steps) else 0
+    for frame in np.flatnonzero((steps < 0) | (steps > longest))[:1] + 1:
+        before, after = look.times[frame - 1 : frame + 1]
+        raise InputError(
+            f"{video}: at frame {frame} the clock jumps from {before:.2f} s to {after:.2f} s; cut the clip there and "
+            "use one part"
+        )
+    frame = other_scene(look.scenes, [*look.face, *look.others])
+    if frame is not None:
+        raise InputError(
+            f"{video}: frame {frame} ({look.times[frame]:.2f} s) cuts to another scene; cut the clip there and use one "
+            "part"
+        )
+
+
+def other_scene(scenes: list[Scene], shown: list[int]) -> int | None:
+    """The first frame of a scene with people that differs from the one with people before it.
+
+    Black in between is no scene, as nobody is in it, nor is a flash; `shown` are the frames in which somebody is.
+    """
+    last = None  # thumbnail: the end of the scene with people before
+    for scene, following in zip([None, *scenes], [*scenes, None], strict=True):
+        start, stop = scene.start if scene else 0, following.start if following else np.inf
+        if stop - start >= FLASH and any(start <= frame < stop for frame in shown):
+            if last is not None and np.abs(scene.first - last).mean() > CUT:
+                return start
+            last = following.before if following else None
+    return None
+
+
+def require_face(video: Path, look: Look, least: float) -> None:
+    """Raise an InputError if less than this part of the frames looked at, or none at all, shows the person."""
+    missing = [frame for frame in look.looked if frame not in look.face]
+    if look.face and len(look.face) >= least * len(look.looked):
+        return
+    first, what = missing[0], "another face only" if missing[0] in look.others else "no face"
+    raise InputError(
+        f"{video}: frame {first} ({look.times[first]:.2f} s) shows {what}, as {len(missing)} of the {len(look.looked)} "
+        "frames looked at; cut such parts out, or record with the head larger in the picture"
+    )
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:

@@ -72,6 +72,15 @@ def test_a_varying_rate_becomes_regular_and_each_frame_is_the_nearest_in_time(mi
     assert len(np.unique(clock.picks)) > 0.97 * 300
 
 
+@pytest.mark.parametrize("missing", [[1], [5, 6], [20], [27, 29], [3, 9, 15, 21]])
+def test_a_clip_that_lacks_single_frames_keeps_its_rate_and_its_length(missing):
+    places = np.delete(np.arange(31), missing)
+    clock = settle(places / 25, np.full(len(places), 9.0), (Fraction(25),), REPETITION)
+    assert clock.fps == 25 and clock.start == 0 and len(clock.picks) == 31
+    held = np.abs(places[clock.picks] - np.arange(31))
+    assert held.max() <= 1 and np.flatnonzero(held).tolist() == missing
+
+
 def test_one_picture_is_a_clip_of_one_frame():
     clock = settle(np.array([0.5]), np.array([0.0]), (Fraction(25),), REPETITION)
     assert (clock.fps, clock.picks.tolist(), clock.start) == (25, [0], 0.5)

@@ -8,7 +8,7 @@ from skimage.data import astronaut
 
 from pipeline import crop
 from pipeline.errors import InputError
-from pipeline.media import read_sound
+from pipeline.media import VideoWriter, read_frames, read_sound
 from pipeline.stores import open_frames
 from tests.clips import bad_files, click, onset, pictures, write_clip
 
@@ -103,6 +103,45 @@ def test_an_ntsc_clip_keeps_its_exact_rate(tmp_path, face_mesh_weights):
     with open_frames(run(clip, tmp_path, face_mesh_weights)[0]) as store:
         assert store.fps == Fraction(24000, 1001)
         assert len(store) == 12
+
+
+def flash_and_beep(path: Path, rate: Fraction | int | None, seconds: int) -> float:
+    """Write a clip whose last picture but three flashes as a beep sounds; their time from the first picture on, s.
+
+    Without a rate, it varies between 15 and 30 frames a second.
+    """
+    if rate:
+        times = [Fraction(1, 5) + Fraction(number) / rate for number in range(round(seconds * rate))]
+    else:
+        steps = np.random.default_rng(0).choice([3000, 6000], seconds * 20).tolist()
+        times = [Fraction(18000 + sum(steps[:number]), 90000) for number in range(len(steps))]
+    head = cv2.resize(astronaut()[:256, 96:352], (64, 64), interpolation=cv2.INTER_AREA)
+    images = np.stack([np.roll(head, number % 3, axis=1) for number in range(len(times))])
+    images[-4] = np.minimum(images[-4], 155) + 100
+    write_clip(path, images, rate=rate or 25, times=times, sound=click(float(times[-1]) + 1, float(times[-4])))
+    return float(times[-4] - times[0])
+
+
+NTSC = Fraction(1000, 1001)
+RATES = {10: 3, 24 * NTSC: 45, 25: 3, 30 * NTSC: 40, 50: 3, 60: 3, None: 30}  # frames/s: s
+
+
+@pytest.mark.parametrize(("rate", "seconds"), RATES.items(), ids=str)
+def test_flash_and_beep_stay_together_to_the_end_of_the_rendered_video(tmp_path, face_mesh_weights, rate, seconds):
+    """Through crop and the writer of the result; a clock wrong by a thousandth would be a frame off here."""
+    at = flash_and_beep(tmp_path / "clip.mp4", rate, seconds)
+    out, audio = run(tmp_path / "clip.mp4", tmp_path, face_mesh_weights, size=64, stride=50, margin=3.0)
+    with open_frames(out) as store:
+        fps = store.fps
+        with VideoWriter(tmp_path / "a.mp4", size=64, fps=fps, sound=audio, quality=20, comment="") as video:
+            for batch in store.batches(100)():
+                video.write(batch)
+    bright = np.array([frame.image.mean() for frame in read_frames(tmp_path / "a.mp4")])
+    flash, beep = int(bright.argmax()) / fps, onset(read_sound(tmp_path / "a.mp4", 16000), 16000)
+    assert bright.max() > np.median(bright) + 50
+    assert abs(flash - beep) < 1 / fps
+    assert abs(flash - at) < 1 / fps
+    assert abs(len(read_sound(tmp_path / "a.mp4", 16000)) / 16000 - len(bright) / fps) < 1 / fps
 
 
 @pytest.mark.parametrize("start", [Fraction(0), Fraction(2, 5)])
