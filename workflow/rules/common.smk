@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 from pipeline.code_digest import code_digest as code
+from pipeline.errors import InputError
 from pipeline.estimate import announce_duration
+from pipeline.files import require_file
 from pipeline.manifest import NETWORKS, how_to_get, read_manifest
 
 # Flags that several steps take
@@ -29,39 +31,65 @@ MEASURES |= {"likeness": {name: config["measure"][name] for name in ("lpips", "f
 WEIGHTS, MANIFEST = Path("weights"), read_manifest()
 HAS_GPU = int(bool(shutil.which("nvidia-smi")))  # small networks take a GPU's turn only where there is one
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"}
+VIDEO_SUFFIXES = {
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".3gp",
+    ".wmv",
+}
+SOUND_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus"}
 ACTORS = ["Admiral", "Astronaut"]  # the demo actors, made on demand
 NAME = r"(?:(?!_driven_by_|_speaks_|_offline)[A-Za-z0-9._-])+"
+LONGEST = 60  # letters of a name: two of them, and more, make a file name
+OVER_AND_OVER = r"(.+?)\1{19}"  # Snakemake takes such names for an endless recursion
 
 
-def find_videos(folder):
-    """Clip name -> file, for every video in the folder."""
-    videos = {}
+def find_media(folder, suffixes):
+    """Name -> file, for every file of these kinds in the folder. A name becomes part of other files' names and of
+    commands, so one that could be read as anything else stops the run."""
+    files = {}
     for path in sorted(Path(folder).glob("*")):
-        if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith("."):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
-        if path.stem in videos:
-            sys.exit(f"{path}: {videos[path.stem]} has the same name; keep one of the two")
-        videos[path.stem] = path
-    return videos
+        if not re.fullmatch(NAME, path.stem) or len(path.stem) > LONGEST or re.search(OVER_AND_OVER, path.stem):
+            sys.exit(
+                f"error: {str(path)!r}: rename it; a name has at most {LONGEST} of A to Z, a to z, 0 to 9, '-', '_' and "
+                "'.', nothing twenty times over, and neither '_driven_by_' nor '_speaks_' nor '_offline' in it"
+            )
+        if path.stem in files:
+            sys.exit(f"error: {path}: {files[path.stem]} has the same name; keep one of the two")
+        files[path.stem] = path
+    return files
 
 
-VIDEOS = find_videos("data/videos")
+VIDEOS = find_media("data/videos", VIDEO_SUFFIXES)
+SPEECHES = find_media("data/audio", SOUND_SUFFIXES)
 
-SOUND_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus"}
-SPEECHES = {path.stem: path for path in sorted(Path("data/audio").glob("*")) if path.suffix.lower() in SOUND_SUFFIXES}
+
+def check_file(path):
+    """Stop with one line when a file cannot be read."""
+    try:
+        require_file(path)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 def check_name(name):
     """Stop with one line when a result asks for a clip that is not there."""
-    if name in VIDEOS or name in ACTORS:
-        if re.fullmatch(NAME, name):
-            return
-        sys.exit(
-            f"{VIDEOS[name]}: rename it; clip names have letters, digits, '-', '_', '.' never '_driven_by_' or '_offline'"
-        )
-    there = ", ".join(sorted(VIDEOS)) or "none yet"
-    sys.exit(f"There is no clip '{name}'. Clips in data/videos: {there}. Demo actors: {', '.join(ACTORS)}.")
+    if name in VIDEOS:
+        check_file(VIDEOS[name])
+    elif name not in ACTORS:
+        there = ", ".join(sorted(VIDEOS)) or "none yet"
+        sys.exit(f"There is no clip '{name}'. Clips in data/videos: {there}. Demo actors: {', '.join(ACTORS)}.")
 
 
 def video_of(wildcards):
@@ -73,6 +101,7 @@ def video_of(wildcards):
 def sound_of(wildcards):
     """Input function: a speech's file, a recording or a clip."""
     if wildcards.speech in SPEECHES:
+        check_file(SPEECHES[wildcards.speech])
         return SPEECHES[wildcards.speech]
     if wildcards.speech not in VIDEOS and wildcards.speech not in ACTORS:
         there = ", ".join([*SPEECHES, *VIDEOS, *ACTORS])
