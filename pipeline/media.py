@@ -4,6 +4,7 @@ Reading is PyAV (its wheels carry ffmpeg's libraries); writing is ffmpeg-python 
 else the one imageio-ffmpeg brings. Pictures are uint8 RGB, times seconds on the file's own clock.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -69,7 +70,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         InputError: the file cannot be read, has no picture or no frame, is damaged or breaks off; the line names the
             frame.
     """
-    count, time, end, trouble = 0, None, 0.0, None
+    count, time, trouble = 0, None, None
     with _open(path) as container:
         stream = _picture(path, container)
         stream.thread_type = "AUTO"
@@ -77,9 +78,6 @@ def read_frames(path: Path) -> Iterator[Frame]:
         step = 1 / float(stream.average_rate or 25)
         try:
             for packet in _from_key(container, stream):
-                end = max(end, _end(packet))
-                if packet.stream_index != stream.index:
-                    continue
                 trouble = "a part of the file is missing" if packet.is_corrupt else None
                 for frame in stream.decode(None) if trouble else packet.decode():
                     # Raw streams carry no times: count on at the stated rate.
@@ -91,9 +89,6 @@ def read_frames(path: Path) -> Iterator[Frame]:
                     break
         except (av.FFmpegError, ValueError) as error:
             trouble = _reason(error)
-        stated = _stated_end(container, stream)
-    if not trouble and stated > end + SHORT:
-        trouble = f"the file ends there, and says that it lasts {stated:.2f} s"
     if trouble:
         after = "at its beginning" if time is None else f"after {time:.2f} s"
         raise InputError(
@@ -174,7 +169,8 @@ class VideoWriter:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             folder = tempfile.TemporaryDirectory(dir=self._path.parent, prefix=f".{self._path.stem}.")
         self._picture = Path(self._held.enter_context(folder)) / "picture.mp4"
-        self._errors = self._picture.with_name("errors.txt")
+        # What ffmpeg complains of is kept in memory: it may be that the disk is full.
+        self._errors = self._held.enter_context(os.fdopen(os.memfd_create("errors"), "w+b"))
         raw = {
             "format": "rawvideo",
             "pixel_format": "rgb24",
@@ -183,8 +179,7 @@ class VideoWriter:
         }
         encode = _tagged(ffmpeg.input("pipe:", **raw)).output(_url(self._picture), vcodec="libx264", crf=quality)
         command = encode.global_args("-loglevel", "error").compile(cmd=program())
-        with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors)
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -214,7 +209,8 @@ class VideoWriter:
         with suppress(BrokenPipeError):  # its exit status tells
             self._process.stdin.close()
         if self._process.wait():
-            raise InputError(f"{self._path}: cannot be written: {_words(self._errors.read_bytes())}")
+            self._errors.seek(0)
+            raise InputError(f"{self._path}: cannot be written: {_words(self._errors.read())}")
         if self._count == 0:
             raise InputError(f"{self._path}: not written, no frame was made")
 
@@ -285,25 +281,29 @@ def _picture(path: Path, container: av.container.InputContainer) -> av.video.str
     return stream
 
 
-def _from_key(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[av.Packet]:
-    """The packets of all streams, without those of the picture that need one before the file's beginning."""
-    begun = False
+def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
+    """The packets of all streams; at their end a ValueError, if the header says that the file lasts longer."""
+    end = 0.0
     for packet in container.demux():
-        begun = begun or (packet.stream_index == stream.index and packet.is_keyframe)
-        if begun or packet.stream_index != stream.index:
-            yield packet
+        if packet.pts is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        yield packet
+    stated = (container.duration or 0) / av.time_base if container.format.name in STATED else 0.0
+    moving = _moving(container)
+    if moving and container.format.name == "avi":  # libav measures an AVI that has lost its index
+        stated = float(moving.frames / (moving.average_rate or 25))
+    if stated > end + SHORT:
+        raise ValueError(f"the file ends there, and says that it lasts {stated:.2f} s")
 
 
-def _end(packet: av.Packet) -> float:
-    """Time at which what the packet holds ends, s."""
-    return 0.0 if packet.pts is None else float((packet.pts + (packet.duration or 0)) * packet.time_base)
-
-
-def _stated_end(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float:
-    """When the file ends as its header says, s; 0 where none does. For AVI, libav does not say what the header did."""
-    if container.format.name == "avi":
-        return float(stream.frames / (stream.average_rate or 25))
-    return (container.duration or 0) / av.time_base if container.format.name in STATED else 0.0
+def _from_key(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[av.Packet]:
+    """The packets of the picture, without those that need one before the file's beginning."""
+    begun = False
+    for packet in _packets(container):
+        if packet.stream_index == stream.index:
+            begun = begun or packet.is_keyframe
+            if begun:
+                yield packet
 
 
 def _picture_start(path: Path, otherwise: float) -> float:
@@ -340,8 +340,10 @@ def _sound_pieces(path: Path, container: av.container.InputContainer, rate: int)
     """The first sound stream as unbroken pieces: (time of the first sample in s, (T,) float32 at `rate` Hz)."""
     pieces: list[tuple[float, list[np.ndarray]]] = []
     resampler, form, expected = None, None, None
+    index = container.streams.audio[0].index
+    frames = (frame for packet in _packets(container) if packet.stream_index == index for frame in packet.decode())
     try:
-        for frame in container.decode(container.streams.audio[0]):
+        for frame in frames:
             time = frame.time if frame.time is not None else expected or 0.0
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or now != form or abs(time - expected) > SOUND_GAP:

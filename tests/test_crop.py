@@ -11,6 +11,7 @@ from pipeline.errors import InputError
 from pipeline.media import VideoWriter, read_frames, read_sound
 from pipeline.stores import open_frames
 from tests.clips import bad_files, click, onset, pictures, write_clip
+from tests.disk_for_tests import little_room
 
 WIDTH, HEIGHT, HEAD = 320, 192, 112  # px
 
@@ -171,6 +172,13 @@ def test_a_clip_without_a_face_names_the_frame_and_leaves_nothing(tmp_path, face
     assert list(tmp_path.iterdir()) == [clip]
     with open_frames(run(clip, tmp_path, face_mesh_weights, min_found=0.3)[0]) as store:
         assert len(store) == 15
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, face_mesh_weights):
+    clip = write_clip(tmp_path / "clip.mp4", swaying(12), sound=click(0.48, 0.2))
+    with little_room(), pytest.raises(InputError, match=r"frames\.h5: cannot be written \(File too large\); make room"):
+        run(clip, tmp_path, face_mesh_weights)
+    assert list(tmp_path.iterdir()) == [clip]
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "truncated", "audio"])

@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.media import VideoWriter, probe, read_frames, read_sound, write_sound
 from tests.clips import SOUND_RATE, bad_files, click, onset, pictures, run_ffmpeg, turn, write_clip
+from tests.disk_for_tests import as_nobody, little_room
 
 COLOURS = np.array([[200, 30, 40], [30, 180, 60], [40, 60, 200], [240, 240, 240], [16, 16, 16], [220, 180, 150]])
 
@@ -218,6 +219,16 @@ def test_a_file_that_ends_before_the_time_it_states_is_refused(tmp_path, name, c
         list(read_frames(whole))
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_sound_that_ends_before_the_time_it_states_is_refused(tmp_path, name):
+    write_sound(tmp_path / "a.wav", np.random.default_rng(0).uniform(-1, 1, 32000), 16000)
+    run_ffmpeg("-i", tmp_path / "a.wav", "-movflags", "+faststart", tmp_path / name)
+    clip = tmp_path / name
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"{name}: its sound breaks off after [01]\.\d+ s: .*; copy the file again"):
+        read_sound(clip, 16000)
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
 def test_damage_in_the_middle_is_refused_and_not_patched_up(tmp_path, name):
     clip = write_clip(tmp_path / name, noisy(50))
@@ -318,6 +329,22 @@ def test_nothing_is_left_of_a_video_that_was_not_finished(tmp_path):
     with pytest.raises(InputError, match="even"):
         write(tmp_path / "a.mp4", pictures(3, 63, 64))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    plain = {"size": 64, "fps": Fraction(25), "sound": None, "quality": 0, "comment": ""}
+    said = pytest.raises(InputError, match=r"a\.mp4: cannot be written: ")
+    with little_room(), said, VideoWriter(tmp_path / "a.mp4", **plain) as video:
+        for _ in range(20):
+            video.write(noisy(20))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_in_a_sealed_folder_is_one_line(tmp_path):
+    (tmp_path / "sealed").mkdir(mode=0o500)
+    plain = {"size": 64, "fps": Fraction(25), "sound": None, "quality": 0, "comment": ""}
+    with as_nobody(), pytest.raises(InputError, match=r"a\.mp4: cannot be written \(Permission denied\)"):
+        VideoWriter(tmp_path / "sealed/a.mp4", **plain)
 
 
 def test_what_ffmpeg_complains_of_reaches_the_reader(tmp_path):
