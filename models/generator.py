@@ -1,6 +1,5 @@
 """The generator: a coordinate MLP and a convolutional decoder (paper section 3.2, figures 3, 11 and 12)."""
 
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -104,6 +103,25 @@ def upsample(before: int, after: int, how: Upsampling) -> nn.Module:
     return Doubling(before, after) if how == "bilinear" else nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
 
 
+class HalvedTrunk(nn.Module):
+    """Residual blocks on half the grid's resolution, then a few on the full one: a third of the work. Not in the paper.
+
+    What the MLP knows of each pixel goes past the coarse blocks, so that small parts stay sharp.
+    (B, width, H, W) -> (B, channels / 2, H, W), both sides even.
+    """
+
+    def __init__(self, width: int, channels: int, blocks: int, fine_blocks: int):
+        super().__init__()
+        self.down = nn.Conv2d(width, channels, 4, stride=2, padding=1)
+        self.blocks = nn.Sequential(*[ResidualBlock(channels) for _ in range(blocks)])
+        self.up = Doubling(channels, channels // 2)
+        self.past = nn.Conv2d(width, channels // 2, 1)
+        self.fine_blocks = nn.Sequential(*[ResidualBlock(channels // 2) for _ in range(fine_blocks)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fine_blocks(self.up(self.blocks(self.down(x))) + self.past(x)).relu_()
+
+
 class Generator(nn.Module):
     """Render a person's picture from motion parameters and a latent code.
 
@@ -112,13 +130,13 @@ class Generator(nn.Module):
             With "position" among them, every pixel also gets its coordinates in the head's own frame:
             the face's position, size and roll (from "pose") taken out.
             "audio" is the width of the vector that networks of its own make of the sound.
-        size: side of the image.
-        grid: side of the image over that of the coordinate grid, a power of two: 4 in the paper.
+        size: side of the image; the coordinate grid has a quarter of it.
         width, layers: of the MLP.  channels, blocks: of the decoder.  code: width of the latent code.
+        fine_blocks: 0: as in the paper; more: the decoder is lean, see HalvedTrunk.
         upsampling: "bilinear" and a convolution (the paper), or "transposed" convolutions (DNP, the paper's baseline).
 
-    The paper's layout is inputs pose 6, expression 50, gaze 2, grid 4, width 128, layers 8, channels 256, blocks 6,
-    code 32: 7,632,134 parameters.
+    The paper's layout is inputs pose 6, expression 50, gaze 2, width 128, layers 8, channels 256, blocks 6,
+    fine_blocks 0, code 32: 7,632,134 parameters.
     """
 
     def __init__(
@@ -126,11 +144,11 @@ class Generator(nn.Module):
         *,
         inputs: dict[str, int],
         size: int,
-        grid: int,
         width: int,
         layers: int,
         channels: int,
         blocks: int,
+        fine_blocks: int,
         code: int,
         upsampling: Upsampling,
     ):
@@ -142,7 +160,7 @@ class Generator(nn.Module):
             if name in FLOORS:
                 self.register_buffer(f"{name}_mean", torch.zeros(dimensions))
                 self.register_buffer(f"{name}_scale", torch.ones(dimensions))
-        self.register_buffer("grid", pixel_grid(size // grid), persistent=False)
+        self.register_buffer("grid", pixel_grid(size // 4), persistent=False)
         self.register_buffer("grid_code", encode(self.grid, COORDINATE_FREQUENCIES), persistent=False)
         head = 4 * HEAD_FREQUENCIES if "position" in self.inputs else 0
         frame = sum(2 * FREQUENCIES[n] * d if n in FREQUENCIES else d for n, d in self.inputs.items()) + code
@@ -150,11 +168,14 @@ class Generator(nn.Module):
         self.mlp = nn.ModuleList([nn.Linear(sum(self.split), width)])
         self.mlp.extend(nn.Conv2d(width, width, 1) for _ in range(layers - 1))
         self.rgb = nn.Conv2d(width, 3, 1)
-        self.widen = nn.Conv2d(width, channels, 1)
-        self.blocks = nn.Sequential(*[ResidualBlock(channels) for _ in range(blocks)])
-        widths = [channels >> times for times in range(grid.bit_length())]  # halved at every doubling of the size
-        self.ups = nn.ModuleList(upsample(before, after, upsampling) for before, after in pairwise(widths))
-        self.out = ToColours(widths[-1])
+        if fine_blocks:
+            self.trunk = HalvedTrunk(width, channels, blocks, fine_blocks)
+            channels //= 2
+        else:
+            self.trunk = nn.Sequential(nn.Conv2d(width, channels, 1), *[ResidualBlock(channels) for _ in range(blocks)])
+        self.up1 = upsample(channels, channels // 2, upsampling)
+        self.up2 = upsample(channels // 2, channels // 4, upsampling)
+        self.out = ToColours(channels // 4)
 
     def standardise(self, motion: dict[str, Tensor]) -> None:
         """Take mean and spread of the inputs that are not encoded from the performing frames' motion, each (N, d)."""
@@ -171,16 +192,14 @@ class Generator(nn.Module):
             code: (B, code) latent codes.
 
         Returns:
-            image (B, 3, S, S) and the MLP's own low-resolution colours (B, 3, S/grid, S/grid), both in [0, 1].
+            image (B, 3, S, S) and the MLP's own low-resolution colours (B, 3, S/4, S/4), both in [0, 1].
         """
         x = self.first_layer(motion, code)
         for layer in self.mlp[1:]:
             x = layer(x.relu_())
         x = x.relu_()
         colours = self.rgb(x).sigmoid()
-        x = self.blocks(self.widen(x))
-        for up in self.ups:
-            x = up(x).relu_()
+        x = self.up2(self.up1(self.trunk(x)).relu_()).relu_()
         return self.out(x).float().sigmoid(), colours  # eight bits of bfloat16 would show as bands
 
     def first_layer(self, motion: dict[str, Tensor], code: Tensor) -> Tensor:
@@ -194,7 +213,7 @@ class Generator(nn.Module):
         x = F.conv2d(self.grid_code, pixel[..., None, None]) + of_frame
         if "position" in self.inputs:
             x = x + F.conv2d(encode(self.head_coordinates(motion), HEAD_FREQUENCIES), head[..., None, None])
-        return x.contiguous(memory_format=torch.channels_last)  # (B, width, S/grid, S/grid)
+        return x.contiguous(memory_format=torch.channels_last)  # (B, width, S/4, S/4)
 
     def prepared(self, name: str, value: Tensor) -> Tensor:
         if name == "audio":
@@ -205,7 +224,7 @@ class Generator(nn.Module):
         return ((value - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_scale")).asinh()
 
     def head_coordinates(self, motion: dict[str, Tensor]) -> Tensor:
-        """(B, 2, S/grid, S/grid): the grid seen from the head, its position, size and roll taken out."""
+        """(B, 2, S/4, S/4): the grid seen from the head, its position, size and roll taken out."""
         position, roll = motion["position"], motion["pose"][:, 2]  # roll is about the axis to the viewer, y up
         offset = self.grid - position[:, :2, None, None]
         cos, sin = roll.cos()[:, None, None], roll.sin()[:, None, None]

@@ -6,7 +6,7 @@
 No frame's crop depends on the frame before, so nothing drifts or oscillates, and a lost face costs only its frames.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +16,14 @@ from scipy.ndimage import gaussian_filter1d
 from tqdm import tqdm
 
 from models.face_mesh import FaceDetector, FaceMesh, box_of, crop_faces, to_image
+from pipeline.stores import Rows, scratch
 
 BOX_SIGMA = 2.0  # frames, of the Gaussian over the boxes: steady crops make steady landmarks, late ones do not
 SAME_PERSON = 0.75  # of a box's side: how far a face moves at most between two detections
 
 
 class Track(NamedTuple):
-    mesh: np.ndarray  # (N, 478, 3) float32 px; bridged from the frames around where not valid
+    mesh: Rows  # (N, 478, 3) float32 px, on disk; bridged from the frames around where not valid
     valid: np.ndarray  # (N,) bool: a face was found
 
 
@@ -65,12 +66,14 @@ class FaceTracker:
         followed = follow(seen)
         found = np.isin(np.arange(len(seen)), list(followed))
         if not found.any():
-            return Track(np.zeros((len(seen), 478, 3), np.float32), found)
+            return Track(scratch(len(seen), 478, 3), found)
         boxes = np.zeros((len(seen), 4))
         boxes[found] = np.stack([followed[i] for i in np.flatnonzero(found)])
         smooth = gaussian_filter1d(_bridge_boxes(boxes, found), BOX_SIGMA, axis=0, mode="nearest")
         mesh, valid = self._measure(batches(), smooth)
-        return Track(bridge(mesh, valid) if valid.any() else np.zeros_like(mesh), valid)
+        for frame, before, after, weight in gaps(valid):
+            mesh[frame] = mesh[before] * (1 - weight) + mesh[after] * weight
+        return Track(mesh, valid)
 
     @torch.inference_mode()
     def _look(self, frames: np.ndarray) -> list[np.ndarray]:
@@ -86,9 +89,9 @@ class FaceTracker:
         finer, there = box_of(to_image(mesh.landmarks, boxes)).double().cpu(), mesh.presence.cpu() >= 0
         return [finer[there & (each == i)].numpy() for i in range(len(images))]
 
-    def _measure(self, batches: Iterable[np.ndarray], boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _measure(self, batches: Iterable[np.ndarray], boxes: np.ndarray) -> tuple[Rows, np.ndarray]:
         """Landmarks (N, 478, 3) px of all frames in the given boxes (N, 4), and the frames (N,) with a face there."""
-        mesh, found = np.zeros((len(boxes), 478, 3), np.float32), np.zeros(len(boxes), bool)
+        mesh, found = scratch(len(boxes), 478, 3), np.zeros(len(boxes), bool)
         start = 0
         for frames in tqdm(batches, "landmarks", unit="batch"):
             here = slice(start, start + len(frames))
@@ -122,15 +125,25 @@ def follow(detections: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
     return max(people, key=lambda person: sum(box[2] for box in person.values()), default={})
 
 
+def gaps(valid: np.ndarray) -> Iterator[tuple[int, int, int, float]]:
+    """Each frame not valid (N,), the valid frames before and after it, and how far on it is from one to the other.
+
+    At the ends both are the nearest valid frame. Nothing where no frame is valid.
+    """
+    known = np.flatnonzero(valid)
+    for frame in np.flatnonzero(~valid) if len(known) else ():
+        place = np.searchsorted(known, frame)
+        before, after = known[max(place - 1, 0)], known[min(place, len(known) - 1)]
+        inside = before < frame < after
+        yield frame, before, after, (frame - before) / (after - before) if inside else float(before < frame)
+
+
 def bridge(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Values (N, ...) with those not valid (N,) replaced by a line between their neighbours, held at the ends."""
-    frames, known = np.arange(len(values)), np.flatnonzero(valid)
-    after = np.searchsorted(known, frames).clip(max=len(known) - 1)
-    before = np.where(known[after] > frames, (after - 1).clip(min=0), after)
-    first, last = known[before], known[after]
-    weight = ((frames - first) / np.maximum(last - first, 1)).clip(0, 1).astype(values.dtype)
-    weight = weight.reshape(-1, *[1] * (values.ndim - 1))
-    return values[first] * (1 - weight) + values[last] * weight
+    bridged = values.copy()
+    for frame, before, after, weight in gaps(valid):
+        bridged[frame] = values[before] * (1 - weight) + values[after] * weight
+    return bridged
 
 
 def _bridge_boxes(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:

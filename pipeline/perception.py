@@ -47,7 +47,7 @@ def open_perception(
                 f"{face}: {store.tracker} keeps no face mesh; delete it and run again with components.face"
             )
         files = [find("face_mesh", networks)]
-        landmarks = torch.from_numpy(store.mesh)[data.valid.cpu()]
+        landmarks = torch.from_numpy(store.mesh[data.valid.cpu().numpy()])
         motion = to(take(data.motion, data.valid), torch.device("cpu"))
         phi = MeshConsistency(FaceMesh(files[0]), torch.from_numpy(store.neutral), landmarks, motion, size)
     if perceptual == "mediapipe":

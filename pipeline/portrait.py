@@ -17,11 +17,11 @@ class Layout:
     """The generator's layout; see models.generator.Generator."""
 
     size: int  # side of the image, px
-    grid: int  # side of the image over that of the coordinate grid
     width: int  # of the MLP
     layers: int  # of the MLP
     channels: int  # of the decoder
     blocks: int  # of the decoder
+    fine_blocks: int  # of a lean decoder; 0: the paper's
     code: int  # width of the latent codes
     upsampling: Upsampling  # of the decoder
     position: bool  # the face's position and size are inputs too

@@ -16,6 +16,7 @@ Arrays are filled for every frame: where `valid` is false they hold values bridg
 
 import hashlib
 import io
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -31,6 +32,8 @@ from pipeline.files import reason, whole
 
 SCHEMA = 2
 Store = TypeVar("Store")
+Rows = np.ndarray | h5py.Dataset
+CHUNK = 1024  # frames of a long array in memory at once
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Face:
     expression: np.ndarray  # (N, 50), 0 at the person's neutral face
     position: np.ndarray  # (N, 3) face centre x, y and size, crop units [-1, 1]
     landmarks: np.ndarray  # (N, 68, 2) px of the stored frames, the usual 68-point order
-    mesh: np.ndarray  # (N, 478, 3) px of the stored frames, or (N, 0, 3) from a tracker without one
+    mesh: Rows  # (N, 478, 3) px of the stored frames, or (N, 0, 3) from a tracker without one; read as it is sliced
     neutral: np.ndarray  # (478, 3) the person's neutral mesh, eye distance 1, or (0, 3)
     valid: np.ndarray  # (N,) bool: tracked, not bridged
     tracker: str
@@ -114,6 +117,16 @@ UNITS = {
     "gaze": "rad",
     "audio": "the extractor's: log power, or logits",
 }
+
+
+def scratch(length: int, *shape: int) -> h5py.Dataset:
+    """(length, *shape) float32 on disk, for what would fill memory; gone with the last reference."""
+    return h5py.File(tempfile.TemporaryFile(), "w").create_dataset("scratch", (length, *shape), "f4")
+
+
+def chunks(rows: Rows) -> Iterator[np.ndarray]:
+    """All of an array, `CHUNK` frames at once."""
+    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
 
 
 def write_face(path: Path, face: Face) -> None:
@@ -256,23 +269,28 @@ def _create(path: Path, kind: str) -> Iterator[tuple[h5py.File, _Disk]]:
 
 
 def _write(path: Path, kind: str, store: Face | Gaze | Audio) -> None:
-    _check(path, kind, {name: np.asarray(getattr(store, name)) for name in SHAPES[kind]})
+    _check(path, kind, {name: getattr(store, name) for name in SHAPES[kind]})
     with _create(path, kind) as (file, _):
         file.attrs["units"] = UNITS[kind]
         for field in fields(store):
             value = getattr(store, field.name)
             if field.name in SHAPES[kind]:
-                file[field.name] = np.asarray(value, SHAPES[kind][field.name][1])
+                data = file.create_dataset(field.name, value.shape, SHAPES[kind][field.name][1])
+                for start, rows in zip(range(0, len(value), CHUNK), chunks(value), strict=True):
+                    data[start : start + CHUNK] = rows
             else:
                 file.attrs[field.name] = value
 
 
 def _read(path: Path, kind: str, store: type[Store]) -> Store:
     with _open(path, kind) as file:
-        data = {name: _dataset(path, file, name)[:] for name in SHAPES[kind]}
-        names = [field.name for field in fields(store) if field.name not in data]
+        data = {name: _dataset(path, file, name) for name in SHAPES[kind]}
+        _check(path, kind, data)
+        data = {name: data[name][:] for name in SHAPES[kind] if name != "mesh"}
+        names = [field.name for field in fields(store) if field.name not in SHAPES[kind]]
         attributes = {name: _attribute(path, file, name) for name in names}
-    _check(path, kind, data)
+    if "mesh" in SHAPES[kind]:
+        data["mesh"] = h5py.File(path, "r")["mesh"]  # stays open as long as it is in use
     return store(**data, **attributes)
 
 
@@ -289,7 +307,8 @@ def _check(path: Path, kind: str, data: dict[str, np.ndarray]) -> None:
             raise InputError(
                 f"{path}: {name} has {len(array)} frames where the others have {length}; delete it and run again"
             )
-        bad = np.flatnonzero(~np.isfinite(array).all(tuple(range(1, array.ndim))))
+        finite = [np.isfinite(rows).all(tuple(range(1, array.ndim))) for rows in chunks(array)]
+        bad = np.flatnonzero(~np.concatenate(finite)) if finite else []
         if len(bad):
             raise InputError(f"{path}: {name} is not a finite number at frame {bad[0]}; delete it and run again")
 

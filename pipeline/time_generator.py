@@ -19,11 +19,11 @@ from pipeline.portrait import Layout, build_generator
 
 PAPERS = Layout(
     size=256,
-    grid=4,
     width=128,
     layers=8,
     channels=256,
     blocks=6,
+    fine_blocks=0,
     code=32,
     upsampling="bilinear",
     position=False,

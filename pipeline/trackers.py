@@ -22,7 +22,7 @@ from pipeline.manifest import find
 Batches = Callable[[], Iterable[np.ndarray]]
 FaceName = Literal["mediapipe", "deca"]
 GazeName = Literal["mediapipe", "gaze360"]
-CHUNK = 1024  # frames whose parameters are computed at once
+NEUTRAL_FRAMES = 4096  # of a clip, that its person's neutral face is taken from
 
 
 class Faces(Protocol):
@@ -60,13 +60,16 @@ class MediapipeFaces:
 
     def track(self, batches: Batches, size: int, neutral: np.ndarray | None = None) -> stores.Face:
         track = self.tracker.track(batches)
-        mesh = torch.from_numpy(track.mesh)
         if neutral is None:
-            neutral = fit_neutral(mesh[track.valid]).numpy() if track.valid.any() else np.load(REFERENCE)
+            known = np.flatnonzero(track.valid)
+            some = track.mesh[known[:: 1 + len(known) // NEUTRAL_FRAMES]]
+            neutral = fit_neutral(torch.from_numpy(some)).numpy() if len(known) else np.load(REFERENCE)
         found = mesh_parameters(track.mesh, neutral, size)
         return stores.Face(
             **{name: found[name] for name in ("pose", "expression", "position")},
-            landmarks=sixty_eight(mesh)[..., :2].numpy(),
+            landmarks=np.concatenate(
+                [sixty_eight(torch.from_numpy(part))[..., :2] for part in stores.chunks(track.mesh)]
+            ),
             mesh=track.mesh,
             neutral=neutral,
             valid=track.valid,
@@ -109,9 +112,9 @@ def open_gaze_tracker(name: GazeName, networks: Path, device: torch.device, blin
     return Gaze360(networks, device)
 
 
-def mesh_parameters(mesh: np.ndarray, neutral: np.ndarray, size: int) -> dict[str, np.ndarray]:
+def mesh_parameters(mesh: stores.Rows, neutral: np.ndarray, size: int) -> dict[str, np.ndarray]:
     """Every parameter (N, d) of landmarks (N, 478, 3) in px of frames `size` wide; see models.face_parameters."""
     measure = FaceParameters(torch.from_numpy(neutral))
     with torch.inference_mode():
-        found = [measure(part, size) for part in torch.from_numpy(mesh).split(CHUNK)]
+        found = [measure(torch.from_numpy(part), size) for part in stores.chunks(mesh)]
     return {name: torch.cat([part[name] for part in found]).numpy() for name in found[0]}

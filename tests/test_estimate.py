@@ -6,7 +6,7 @@ from pipeline import estimate
 
 ROOT = Path(__file__).parent.parent
 
-PAPER = {"size": 256, "grid": 4, "width": 128, "layers": 8, "channels": 256, "blocks": 6}
+PAPER = {"size": 256, "width": 128, "layers": 8, "channels": 256, "blocks": 6, "fine_blocks": 0}
 
 
 def test_the_papers_generator_costs_34_billion_multiply_adds_folded():

@@ -26,13 +26,13 @@ def test_the_mesh_moves_with_the_face(tracker, clip):
     track = tracker.track(lambda: [clip[:3], clip[3:]])
     assert track.mesh.shape == (7, 478, 3) and track.mesh.dtype == np.float32
     assert track.valid.all()
-    moved = (track.mesh - track.mesh[0])[..., :2].mean(1)
+    moved = (track.mesh[:] - track.mesh[0])[..., :2].mean(1)
     assert np.allclose(moved, SHIFTS, atol=0.5)
 
 
 def test_the_size_of_batches_changes_nothing(tracker, clip):
     whole, single = tracker.track(lambda: [clip]), tracker.track(lambda: (frame[None] for frame in clip))
-    assert np.allclose(whole.mesh, single.mesh, atol=0.02)
+    assert np.allclose(whole.mesh[:], single.mesh[:], atol=0.02)
 
 
 def test_frames_without_a_face_are_bridged(tracker, clip):

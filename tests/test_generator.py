@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.generator import Generator, Upsampling, encode, pixel_grid
 from tests.textbook import textbook
@@ -7,12 +8,12 @@ from tests.textbook import textbook
 PAPER = {"pose": 6, "expression": 50, "gaze": 2}
 
 
-SMALL = {"size": 32, "grid": 4, "width": 16, "layers": 3, "channels": 16, "blocks": 1, "code": 4}
+SMALL = {"size": 32, "width": 16, "layers": 3, "channels": 16, "blocks": 1, "fine_blocks": 0, "code": 4}
 
 
-def small(inputs: dict[str, int], upsampling: Upsampling = "bilinear") -> Generator:
+def small(inputs: dict[str, int], upsampling: Upsampling = "bilinear", fine_blocks: int = 0) -> Generator:
     torch.manual_seed(0)
-    return Generator(inputs=inputs, upsampling=upsampling, **SMALL)
+    return Generator(inputs=inputs, upsampling=upsampling, **SMALL | {"fine_blocks": fine_blocks, "channels": 64})
 
 
 def motion_of(inputs: dict[str, int], batch: int) -> dict[str, torch.Tensor]:
@@ -24,7 +25,7 @@ def motion_of(inputs: dict[str, int], batch: int) -> dict[str, torch.Tensor]:
 
 
 def test_the_papers_layout_has_exactly_7632134_parameters():
-    layout = {"size": 256, "grid": 4, "width": 128, "layers": 8, "channels": 256, "blocks": 6, "code": 32}
+    layout = {"size": 256, "width": 128, "layers": 8, "channels": 256, "blocks": 6, "fine_blocks": 0, "code": 32}
     generator = Generator(inputs=PAPER, upsampling="bilinear", **layout)
     assert sum(parameter.numel() for parameter in generator.parameters()) == 7_632_134
 
@@ -48,9 +49,10 @@ def test_the_split_first_layer_equals_the_plain_one():
     torch.testing.assert_close(generator.first_layer(motion, code), plain)
 
 
+@pytest.mark.parametrize("fine_blocks", [0, 1])
 @pytest.mark.parametrize("mode", [True, False])
-def test_the_folded_decoder_equals_the_textbooks(mode):
-    generator = small(PAPER).train(mode)
+def test_the_folded_decoder_equals_the_textbooks(mode, fine_blocks):
+    generator = small(PAPER, fine_blocks=fine_blocks).train(mode)
     motion, code = motion_of(PAPER, 2), torch.randn(2, 4)
     (ours, _), (theirs, _) = generator(motion, code), textbook(generator)(motion, code)
     assert ours.std() > 0.01
@@ -67,16 +69,22 @@ def test_rendering_sees_the_weights_that_training_left():
         torch.testing.assert_close(generator.eval()(motion, code)[0], trained)
 
 
-def test_a_coarser_grid_is_doubled_once_more():
-    torch.manual_seed(0)
-    generator = Generator(inputs=PAPER, upsampling="bilinear", **SMALL | {"grid": 8})
-    image, colours = generator(motion_of(PAPER, 2), torch.zeros(2, 4))
-    assert image.shape == (2, 3, 32, 32) and colours.shape == (2, 3, 4, 4) and len(generator.ups) == 3
+def test_a_lean_generator_does_a_third_of_the_work():
+    layout = {"size": 256, "width": 128, "layers": 8, "channels": 256, "blocks": 6, "code": 32}
+    work = []
+    for fine_blocks in (0, 2):
+        generator = Generator(inputs=PAPER, upsampling="bilinear", **layout, fine_blocks=fine_blocks).eval()
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            image, colours = generator(motion_of(PAPER, 1), torch.zeros(1, 32))
+        assert image.shape == (1, 3, 256, 256) and colours.shape == (1, 3, 64, 64)
+        work.append(counter.get_total_flops())
+    assert work[1] < 0.4 * work[0]
 
 
-def test_every_parameter_and_input_gets_a_gradient():
+@pytest.mark.parametrize("fine_blocks", [0, 1])
+def test_every_parameter_and_input_gets_a_gradient(fine_blocks):
     inputs = PAPER | {"position": 3}
-    generator = small(inputs)
+    generator = small(inputs, fine_blocks=fine_blocks)
     motion = {name: value.requires_grad_() for name, value in motion_of(inputs, 2).items()}
     code = torch.randn(2, 4, requires_grad=True)
     image, colours = generator(motion, code)

@@ -28,7 +28,7 @@ def test_the_tracker_finds_the_scripted_motion(actor, face_mesh_weights):
     tracker = FaceTracker(*face_mesh_weights, torch.device("cpu"))
     tracks = [tracker.track(lambda frame=frame: [frame[None]]) for frame in frames]
     assert all(track.valid.all() for track in tracks)
-    mesh = torch.from_numpy(np.concatenate([track.mesh for track in tracks]))
+    mesh = torch.from_numpy(np.concatenate([track.mesh[:] for track in tracks]))
     pose = FaceParameters(fit_neutral(mesh))(mesh, SIZE)["pose"]
     assert agreement(act.yaw, pose[:, 1]) > 0.9
     assert agreement(act.roll, pose[:, 2]) > 0.9

@@ -18,7 +18,9 @@ def tracked(face_mesh_weights):
     mesh_model, detector_model = face_mesh_weights
     picture = skimage.data.astronaut()
     frames = np.stack([picture[20 + y : 20 + y + SIZE, 140 + x : 140 + x + SIZE] for x, y in SHIFTS])
-    mesh = torch.from_numpy(FaceTracker(mesh_model, detector_model, torch.device("cpu")).track(lambda: [frames]).mesh)
+    mesh = torch.from_numpy(
+        FaceTracker(mesh_model, detector_model, torch.device("cpu")).track(lambda: [frames]).mesh[:]
+    )
     neutral = fit_neutral(mesh)
     motion = FaceParameters(neutral)(mesh, SIZE)
     phi = MeshConsistency(FaceMesh(mesh_model), neutral, mesh, motion, SIZE)

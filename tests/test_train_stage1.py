@@ -11,11 +11,11 @@ from tests.stores_for_tests import write_clip
 
 LAYOUT = Layout(
     size=32,
-    grid=4,
     width=16,
     layers=3,
     channels=16,
     blocks=1,
+    fine_blocks=0,
     code=4,
     upsampling="bilinear",
     position=True,

@@ -33,8 +33,8 @@ def clips(tmp_path_factory, face_mesh_weights):
             width=16,
             layers=3,
             channels=16,
-            grid=4,
             blocks=1,
+            fine_blocks=0,
             code=4,
             upsampling="bilinear",
             position=True,
@@ -50,7 +50,7 @@ def clips(tmp_path_factory, face_mesh_weights):
 
 def write(folder, frames, weights):
     paths = {name: folder / f"{name}.h5" for name in ("frames", "face", "gaze")}
-    mesh = torch.from_numpy(FaceTracker(*weights, torch.device("cpu")).track(lambda: [frames]).mesh)
+    mesh = torch.from_numpy(FaceTracker(*weights, torch.device("cpu")).track(lambda: [frames]).mesh[:])
     neutral = fit_neutral(mesh)
     found = {name: value.numpy() for name, value in FaceParameters(neutral)(mesh, frames.shape[1]).items()}
     valid = np.ones(len(frames), bool)

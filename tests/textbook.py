@@ -43,8 +43,11 @@ class TextbookToColours(nn.Module):
 def textbook(generator: Generator) -> Generator:
     """A copy with the same weights whose decoder is written as the paper describes it."""
     twin = deepcopy(generator).to(memory_format=torch.contiguous_format)
-    twin.ups = nn.ModuleList(TextbookDoubling(up) if isinstance(up, Doubling) else up for up in twin.ups)
-    twin.out = TextbookToColours(twin.out)
+    plain = {Doubling: TextbookDoubling, ToColours: TextbookToColours}
+    for module in list(twin.modules()):
+        for name, part in module.named_children():
+            if type(part) in plain:
+                setattr(module, name, plain[type(part)](part))
     return twin
 
 
