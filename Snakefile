@@ -29,4 +29,5 @@ rule demo:
 
 
 onstart:
-    announce_duration(config)
+    if workflow.local_exec:  # a cluster's nodes are not this machine
+        announce_duration(config)

@@ -18,6 +18,8 @@ rule coverage:
         "logs/coverage/{target}_driven_by_{driver}.log",
     benchmark:
         "benchmarks/coverage/{target}_driven_by_{driver}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     params:

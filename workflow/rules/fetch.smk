@@ -1,4 +1,5 @@
 # Reads models/weights.yaml. Makes the networks' weights (weights/) and the demo actors' clips (work/actors/).
+# What fetches is local, as a cluster's nodes may have no network.
 
 
 rule fetch_face_mesh:
@@ -9,6 +10,7 @@ rule fetch_face_mesh:
         "logs/fetch_face_mesh/all.log",
     benchmark:
         "benchmarks/fetch_face_mesh/all.tsv"
+    localrule: True
     conda:
         "../../envs/main.yaml"
     params:
@@ -23,7 +25,7 @@ rule fetch_face_mesh:
 
 
 # `snakemake weights`: every network at once, so that one dead host stops no other. No file of it is an output,
-# so Snakemake never deletes one. Local, as a cluster's nodes may have no network.
+# so Snakemake never deletes one.
 rule weights:
     log:
         "logs/weights/all.log",
@@ -51,6 +53,8 @@ rule make_actor:
         "logs/make_actor/{actor}.log",
     benchmark:
         "benchmarks/make_actor/{actor}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     params:

@@ -12,6 +12,8 @@ rule crop:
         "logs/crop/{clip}.log",
     benchmark:
         "benchmarks/crop/{clip}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     resources:
@@ -41,6 +43,8 @@ rule track_face:
         "logs/track_face/{clip}.log",
     benchmark:
         "benchmarks/track_face/{clip}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     resources:
@@ -70,6 +74,8 @@ rule track_gaze:
         "logs/track_gaze/{clip}.log",
     benchmark:
         "benchmarks/track_gaze/{clip}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     resources:
@@ -100,6 +106,8 @@ rule encode_audio:
         "logs/encode_audio/{clip}.log",
     benchmark:
         "benchmarks/encode_audio/{clip}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     params:

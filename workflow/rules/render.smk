@@ -16,6 +16,8 @@ rule render:
         "logs/render/{target}_driven_by_{driver}.log",
     benchmark:
         "benchmarks/render/{target}_driven_by_{driver}.tsv"
+    group:
+        "result"
     conda:
         "../../envs/main.yaml"
     threads: 8
@@ -96,6 +98,8 @@ rule measure:
         "logs/measure/{target}_driven_by_{driver}.log",
     benchmark:
         "benchmarks/measure/{target}_driven_by_{driver}.tsv"
+    group:
+        "result"
     conda:
         "../../envs/main.yaml"
     threads: 2
@@ -184,6 +188,8 @@ rule present:
         "logs/present/{target}_driven_by_{driver}.log",
     benchmark:
         "benchmarks/present/{target}_driven_by_{driver}.tsv"
+    group:
+        "result"
     conda:
         "../../envs/main.yaml"
     params:

@@ -66,6 +66,8 @@ rule train_lips:
         "logs/train_lips/{target}.log",
     benchmark:
         "benchmarks/train_lips/{target}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     params:
@@ -100,6 +102,8 @@ rule loop_footage:
         "logs/loop_footage/{target}_speaks_{speech}.log",
     benchmark:
         "benchmarks/loop_footage/{target}_speaks_{speech}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     params:
@@ -147,6 +151,8 @@ rule speak:
         "logs/speak/{target}_speaks_{speech}.log",
     benchmark:
         "benchmarks/speak/{target}_speaks_{speech}.tsv"
+    group:
+        "prepare"
     conda:
         "../../envs/main.yaml"
     params:

@@ -144,6 +144,8 @@ rule adopt:
         video="work/tables/{result}/{method}/video.mp4",
     log:
         "logs/adopt/{result}_{method}.log",
+    group:
+        "result"
     conda:
         "../../envs/main.yaml"
     shell:
@@ -213,6 +215,8 @@ rule tabulate:
         "logs/tabulate/{table}.log",
     benchmark:
         "benchmarks/tabulate/{table}.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/main.yaml"
     params:
@@ -275,6 +279,8 @@ rule map_motion:
         "logs/map_motion/all.log",
     benchmark:
         "benchmarks/map_motion/all.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/main.yaml"
     params:
