@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := results/Astronaut_driven_by_Admiral.mp4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test bench lint clean
+.PHONY: setup demo test test-slurm bench lint clean
 
 setup: .venv/ready
 
@@ -23,6 +23,10 @@ demo: setup
 
 test: setup lint
 	$(BIN)/python -m pytest -q --durations=5
+
+# Brings up a Slurm of its own with two fake GPUs and stops it again; Debian or Ubuntu, root or sudo where it lacks.
+test-slurm: setup
+	tests/with_slurm.sh $(BIN)/python -m pytest -q --durations=5 -m slurm tests/test_slurm.py
 
 bench: setup
 	$(BIN)/snakemake --cores $(CORES) --quiet all -- weights/face_landmark_with_attention.tflite
