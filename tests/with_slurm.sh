@@ -68,9 +68,10 @@ echo "CgroupPlugin=$cgroup" >"$folder/cgroup.conf"
 (umask 077 && head -c 1024 /dev/urandom >"$folder/munge.key")
 
 stop() {
+    trap '' INT TERM # a second Ctrl-C must not leave daemons behind
     timeout 10 scancel --quiet --user="$(id -un)" || true
-    for _ in $(seq 50); do
-        [ -n "$(timeout 5 squeue --noheader --states=running,completing 2>&1)" ] || break
+    for _ in $(seq 100); do
+        left=$(timeout 5 squeue --noheader --states=running,completing 2>/dev/null) && [ -n "$left" ] || break
         sleep 0.2
     done
     kill $(jobs -p) 2>/dev/null || true
@@ -79,14 +80,15 @@ stop() {
 }
 trap stop EXIT
 
-munged --foreground --key-file="$folder/munge.key" --socket="$folder/munge.socket" --pid-file="$folder/munged.pid" \
+# In sessions of their own, as Ctrl-C is for the command: `stop` needs the daemons.
+setsid munged --foreground --key-file="$folder/munge.key" --socket="$folder/munge.socket" --pid-file="$folder/munged.pid" \
     --seed-file="$folder/munge.seed" --log-file="$folder/munged.log" &>/dev/null &
 for _ in $(seq 50); do
     [ -S "$folder/munge.socket" ] && break
     sleep 0.1
 done
-slurmctld -D &>/dev/null &
-slurmd -D &>/dev/null &
+setsid slurmctld -D &>/dev/null &
+setsid slurmd -D &>/dev/null &
 for _ in $(seq 15); do
     timeout 2 sinfo --noheader --format=%T 2>/dev/null | grep -q idle && break
     sleep 1
