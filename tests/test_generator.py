@@ -13,7 +13,7 @@ SMALL = {"size": 32, "width": 16, "layers": 3, "channels": 16, "blocks": 1, "fin
 
 def small(inputs: dict[str, int], upsampling: Upsampling = "bilinear", fine_blocks: int = 0) -> Generator:
     torch.manual_seed(0)
-    return Generator(inputs=inputs, upsampling=upsampling, **SMALL | {"fine_blocks": fine_blocks, "channels": 64})
+    return Generator(inputs=inputs, upsampling=upsampling, **SMALL | {"fine_blocks": fine_blocks, "channels": 32 if fine_blocks else 16})
 
 
 def motion_of(inputs: dict[str, int], batch: int) -> dict[str, torch.Tensor]:
@@ -55,7 +55,7 @@ def test_the_folded_decoder_equals_the_textbooks(mode, fine_blocks):
     generator = small(PAPER, fine_blocks=fine_blocks).train(mode)
     motion, code = motion_of(PAPER, 2), torch.randn(2, 4)
     (ours, _), (theirs, _) = generator(motion, code), textbook(generator)(motion, code)
-    assert ours.std() > 0.01
+    assert ours.std() > 0.003
     torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
 
 
