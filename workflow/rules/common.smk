@@ -54,25 +54,29 @@ OVER_AND_OVER = r"(.+?)\1{19}"  # Snakemake takes such names for an endless recu
 
 
 def find_media(folder, suffixes):
-    """Name -> file, for every file of these kinds in the folder. A name becomes part of other files' names and of
-    commands, so one that could be read as anything else stops the run."""
-    files = {}
+    """Name -> file, for every file of these kinds in the folder, and a line on each whose name cannot be used: it
+    becomes part of other files' names and of commands, and must not be read as anything else."""
+    files, left_out = {}, []
     for path in sorted(Path(folder).glob("*")):
+        name = path.stem
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
-        if not re.fullmatch(NAME, path.stem) or len(path.stem) > LONGEST or re.search(OVER_AND_OVER, path.stem):
-            sys.exit(
-                f"error: {str(path)!r}: rename it; a name has at most {LONGEST} of A to Z, a to z, 0 to 9, '-', '_' and "
-                "'.', nothing twenty times over, and neither '_driven_by_' nor '_speaks_' nor '_offline' in it"
+        if not re.fullmatch(NAME, name) or len(name) > LONGEST or re.search(OVER_AND_OVER, name):
+            left_out.append(
+                f"{str(path)!r}: rename it; a name has at most {LONGEST} of A to Z, a to z, 0 to 9, '-', '_' and '.', "
+                "nothing twenty times over, and neither '_driven_by_' nor '_speaks_' nor '_offline' in it"
             )
-        if path.stem in files:
-            sys.exit(f"error: {path}: {files[path.stem]} has the same name; keep one of the two")
-        files[path.stem] = path
-    return files
+            if any(name in word for word in sys.argv):
+                sys.exit(f"error: {left_out[-1]}")
+        elif name in files:
+            sys.exit(f"error: {path}: {files[name]} has the same name; keep one of the two")
+        else:
+            files[name] = path
+    return files, left_out
 
 
-VIDEOS = find_media("data/videos", VIDEO_SUFFIXES)
-SPEECHES = find_media("data/audio", SOUND_SUFFIXES)
+VIDEOS, VIDEOS_LEFT_OUT = find_media("data/videos", VIDEO_SUFFIXES)
+SPEECHES, SPEECHES_LEFT_OUT = find_media("data/audio", SOUND_SUFFIXES)
 
 
 def check_file(path):
