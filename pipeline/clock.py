@@ -13,6 +13,7 @@ import numpy as np
 NTSC = Fraction(1000, 1001)
 RATES = [*map(Fraction, (10, 12, 15, 24, 25, 30, 48, 50, 60)), *(rate * NTSC for rate in (24, 30, 60))]
 NEAR = 0.03  # a measured rate this close to a standard one is that one
+ROUNDED = 1e-4  # a stated rate this close to a standard one is that one, counted from rounded times
 FEWER = 0.9  # a measured rate below this part of the stated one says that pictures are repeated...
 STEADY = 0.8  # ...where this part of the seconds agree; people holding still do not make such a pattern. A regular clip
 # may lack single pictures where it was cut or sent: this part of its frames follow one another
@@ -37,7 +38,8 @@ def settle(times: np.ndarray, changes: np.ndarray, stated: tuple[Fraction, ...],
         stated: rates that the file states, the likeliest first.
         repetition: a picture that changes less than this part of its neighbours repeats the one before.
     """
-    regular = next((rate for rate in stated if _keeps_to(times, rate)), None)
+    exact = [rate for rate in RATES if any(abs(rate / other - 1) < ROUNDED for other in stated)]
+    regular = next((rate for rate in [*exact, *stated] if _keeps_to(times, rate)), None)
     copies = repetitions(changes, repetition)
     measured, agreeing = _pictures_per_second(times[~copies])
     if regular and (measured >= FEWER * regular or agreeing < STEADY or not _standard(measured, stated)):

@@ -26,6 +26,13 @@ def test_a_regular_clip_keeps_its_exact_rate_and_every_frame(rate, digits):
     assert clock.start == pytest.approx(0.08, abs=1e-3)
 
 
+@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(48), Fraction(60000, 1001)])
+def test_a_rate_that_was_counted_from_rounded_times_is_made_exact(rate):
+    times = np.round(np.arange(900) / float(rate), 3)
+    counted = Fraction(899, 1) / Fraction(round(times[-1] * 1000), 1000)
+    assert counted != rate and settle(times, np.full(900, 9.0), (counted,), REPETITION).fps == rate
+
+
 @pytest.mark.parametrize("late", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize(("rate", "stated"), [(25, 30), (24, 30), (15, 30), (30, 60), (50, 60), (24, 60)])
 def test_repeated_pictures_are_dropped_and_each_real_one_is_kept_once(rate, stated, late):

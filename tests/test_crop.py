@@ -139,6 +139,7 @@ def test_flash_and_beep_stay_together_to_the_end_of_the_rendered_video(tmp_path,
                 video.write(batch)
     bright = np.array([frame.image.mean() for frame in read_frames(tmp_path / "a.mp4")])
     flash, beep = int(bright.argmax()) / fps, onset(read_sound(tmp_path / "a.mp4", 16000), 16000)
+    assert fps == rate or rate is None
     assert bright.max() > np.median(bright) + 50
     assert abs(flash - beep) < 1 / fps
     assert abs(flash - at) < 1 / fps
