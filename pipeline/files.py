@@ -1,5 +1,6 @@
 """Files appear whole or not at all, and what cannot be read or written is said in one line."""
 
+import glob
 import hashlib
 import os
 import secrets
@@ -7,15 +8,19 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import time
 
 from pipeline.errors import InputError
+
+STALE = 3600  # s
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` to write to; it becomes `path` when the block ends well, else it goes.
 
-    The name is never twice the same, so that runs side by side, on any machine, do not write to one file.
+    The name is never twice the same, so that runs side by side, on any machine, do not write to one file. What killed
+    runs left, untouched for `STALE`, goes.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written to.
@@ -25,11 +30,20 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_stale(path)
             yield temporary
             os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_stale(path: Path) -> None:
+    """Remove the temporary files of `path` that nobody writes to any more."""
+    for old in path.parent.glob(f".{glob.escape(path.stem)}.????????{glob.escape(path.suffix)}"):
+        with suppress(OSError):
+            if time() - old.stat().st_mtime > STALE:
+                old.unlink()
 
 
 @contextmanager

@@ -21,6 +21,16 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_run_left_goes_and_what_is_being_written_stays(tmp_path):
+    old, new = tmp_path / ".a.01234567.txt", tmp_path / ".a.89abcdef.txt"
+    for path in (old, new):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    with whole(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, "a.txt"]
+
+
 def test_two_runs_at_once_do_not_write_to_one_file(tmp_path):
     path = tmp_path / "a.txt"
     with whole(path) as one, whole(path) as other:

@@ -13,7 +13,11 @@ SMALL = {"size": 32, "width": 16, "layers": 3, "channels": 16, "blocks": 1, "fin
 
 def small(inputs: dict[str, int], upsampling: Upsampling = "bilinear", fine_blocks: int = 0) -> Generator:
     torch.manual_seed(0)
-    return Generator(inputs=inputs, upsampling=upsampling, **SMALL | {"fine_blocks": fine_blocks, "channels": 32 if fine_blocks else 16})
+    return Generator(
+        inputs=inputs,
+        upsampling=upsampling,
+        **SMALL | {"fine_blocks": fine_blocks, "channels": 32 if fine_blocks else 16},
+    )
 
 
 def motion_of(inputs: dict[str, int], batch: int) -> dict[str, torch.Tensor]:

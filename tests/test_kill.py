@@ -1,0 +1,87 @@
+"""Trainings that are killed again and again, at random moments, end with the weights of one that was left alone.
+
+KILLS=20 in the environment kills each as often; a plain test run does it three times.
+"""
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from tests.project_for_tests import ROOT
+from tests.stores_for_tests import write_clip
+from tests.test_train_stage1 import schedule, weights_of
+from tests.test_train_stage2 import clips  # noqa: F401  (a fixture)
+
+KILLS = int(os.environ.get("KILLS", 3))
+OFTEN = 1e-4  # minutes between checkpoints: many kills hit one that is being written
+SCRIPT = """
+import importlib, pickle, sys
+module, folder, arguments, changes = pickle.loads(bytes.fromhex(sys.argv[1]))
+train = importlib.import_module(f"tests.{module}").train
+print("begins", flush=True)
+train(folder, *arguments, **changes)
+"""
+
+
+def start(module: str, folder: Path, arguments: tuple, changes: dict) -> subprocess.Popen:
+    words = pickle.dumps((module, folder, arguments, changes)).hex()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    command = [sys.executable, "-c", SCRIPT, words]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout.readline() == "begins\n"
+    return process
+
+
+def survives(module: str, folder: Path, arguments: tuple, changes: dict, longest: float) -> str:
+    """Run the training to its end past KILLS kills, each within `longest` seconds; give all that it said."""
+    moments, said, killed = random.Random(0), "", 0
+    while killed < KILLS:
+        process = start(module, folder, arguments, changes)
+        time.sleep(moments.uniform(0, longest))
+        process.send_signal(signal.SIGKILL)
+        said += process.communicate()[0]
+        assert process.returncode == -signal.SIGKILL, "it ended before it was killed often enough"
+        killed += 1
+    process = start(module, folder, arguments, changes)
+    said += process.communicate()[0]
+    assert process.returncode == 0, said
+    return said
+
+
+def uninterrupted(module: str, folder: Path, arguments: tuple, changes: dict) -> None:
+    process = start(module, folder, arguments, changes)
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+
+
+def test_stage1_survives_kills_bit_for_bit(tmp_path):
+    arguments = (write_clip(tmp_path / "clip"),)
+    changes = {"images": 1600 * KILLS, "save_minutes": OFTEN}
+    uninterrupted("test_train_stage1", tmp_path / "whole", arguments, changes)
+    said = survives("test_train_stage1", tmp_path / "killed", arguments, changes, longest=2.0)
+    same(tmp_path / "whole/stage1.pt", tmp_path / "killed/stage1.pt", said)
+
+
+def test_stage2_survives_kills_bit_for_bit(tmp_path, clips, face_mesh_weights):  # noqa: F811
+    arguments = (clips, face_mesh_weights[0].parent)
+    changes = {"schedule": schedule(images=160 * KILLS, rate=1e-3, save_minutes=OFTEN)}
+    uninterrupted("test_train_stage2", tmp_path / "whole", arguments, changes)
+    said = survives("test_train_stage2", tmp_path / "killed", arguments, changes, longest=1.5)
+    same(tmp_path / "whole/stage2.pt", tmp_path / "killed/stage2.pt", said)
+
+
+def same(whole: Path, killed: Path, said: str) -> None:
+    assert "continuing at step" in said
+    for a, b in zip(weights_of(whole), weights_of(killed), strict=True):
+        assert torch.equal(a, b)
+    left = {path.name for path in killed.parent.iterdir()} ^ {path.name for path in whole.parent.iterdir()}
+    assert all(name.startswith(".") for name in left), left
