@@ -9,7 +9,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -34,7 +33,7 @@ from pipeline.portrait import Layout, build_generator, load_portrait
 from pipeline.time_generator import PAPERS, device_name, median_seconds, still_motion
 from pipeline.trackers import open_face_tracker
 from pipeline.training import Schedule, load_performing
-from tests.project_for_tests import copy_project
+from tests.project_for_tests import Project, copy_project
 from tests.textbook import stage1_step, stage2_step, textbook
 
 ROOT = Path(__file__).parent.parent
@@ -240,7 +239,7 @@ def render_row(clip: dict[str, Path], config: dict, place: torch.device) -> Row:
             folder / "twin.mp4",
             size=size,
             fps=make_actor.FPS,
-            sound=folder / "audio.wav",
+            sound=None,
             quality=config["render"]["quality"],
             comment="bench",
         ) as video:
@@ -271,8 +270,9 @@ def demo_row(preset: Path, place: torch.device) -> Row:
         folder = Path(name)
         copy_project(folder)
         begin = time()
-        command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "--configfile", preset.resolve()]
-        subprocess.run([*command, "--", DEMO], cwd=folder, check=True)
+        words = ("--cores", str(os.cpu_count()), "--", DEMO)
+        project = Project(folder, str(preset.resolve()))
+        subprocess.run(project.command(words), check=True, **project.place())
         wall = time() - begin
         jobs = [(path, *job_of(path)) for path in folder.glob("benchmarks/*/*.tsv")]
     spans = sorted((end - seconds, end) for path, end, seconds, _ in jobs if path.parent.name in WORK)

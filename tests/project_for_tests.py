@@ -18,9 +18,18 @@ class Project:
         self.folder, self.configs = folder, configs
 
     def snakemake(self, *words: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *self.configs, *words]
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
+        return subprocess.run(self.command(words), capture_output=True, text=True, check=False, **self.place())
+
+    def start(self, *words: str) -> subprocess.Popen:
+        """The same in the background, the leader of a process group of its own."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(self.command(words), start_new_session=True, **quiet, **self.place())
+
+    def command(self, words: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *self.configs, *words]
+
+    def place(self) -> dict:
+        return {"cwd": self.folder, "env": os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}}
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Rule -> number of jobs that the same command would run now."""

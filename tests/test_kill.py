@@ -1,6 +1,6 @@
-"""Trainings that are killed again and again, at random moments, end with the weights of one that was left alone.
+"""Trainings and workflows that are killed again and again, at random moments, end as one that was left alone.
 
-KILLS=20 in the environment kills each as often; a plain test run does it three times.
+KILLS=20 in the environment kills each as often; a plain test run does it twice.
 """
 
 import os
@@ -12,14 +12,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from tests.project_for_tests import ROOT
+from pipeline.media import read_frames
+from tests.project_for_tests import ROOT, Project, copy_project
 from tests.stores_for_tests import write_clip
 from tests.test_train_stage1 import schedule, weights_of
 from tests.test_train_stage2 import clips  # noqa: F401  (a fixture)
 
-KILLS = int(os.environ.get("KILLS", 3))
+KILLS = int(os.environ.get("KILLS", 2))
+DRIVEN = "results/Astronaut_driven_by_Admiral.mp4"
 OFTEN = 1e-4  # minutes between checkpoints: many kills hit one that is being written
 SCRIPT = """
 import importlib, pickle, sys
@@ -77,6 +80,27 @@ def test_stage2_survives_kills_bit_for_bit(tmp_path, clips, face_mesh_weights): 
     uninterrupted("test_train_stage2", tmp_path / "whole", arguments, changes)
     said = survives("test_train_stage2", tmp_path / "killed", arguments, changes, longest=1.5)
     same(tmp_path / "whole/stage2.pt", tmp_path / "killed/stage2.pt", said)
+
+
+def test_the_workflow_survives_kills(tmp_path, face_mesh_weights):
+    projects = []
+    for name in ("whole", "killed"):
+        copy_project(tmp_path / name)
+        projects.append(Project(tmp_path / name, "tests/tiny.yaml"))
+    moments = random.Random(1)
+    for _ in range(KILLS):
+        process = projects[1].start("--", DRIVEN)
+        time.sleep(moments.uniform(3, 20))
+        assert process.poll() is None, "it ended before it was killed often enough"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    results = []
+    for project in projects:
+        done = project.snakemake("--", DRIVEN)
+        assert done.returncode == 0, done.stdout + done.stderr
+        frames = np.stack([frame.image for frame in read_frames(project.folder / DRIVEN)])
+        results.append((frames, (project.folder / DRIVEN).with_suffix(".metrics.json").read_text()))
+    assert np.array_equal(results[0][0], results[1][0]) and results[0][1] == results[1][1]
 
 
 def same(whole: Path, killed: Path, said: str) -> None:

@@ -4,10 +4,14 @@ import torch
 
 from pipeline import train_stage1, training
 from pipeline.errors import InputError
+from pipeline.motion import WIDTHS
 from pipeline.portrait import Layout, load_portrait
+from pipeline.render import pictures
 from pipeline.training import Schedule
 from tests.project_for_tests import in_two_processes
 from tests.stores_for_tests import write_clip
+from tests.test_generator import motion_of
+from tests.textbook import textbook
 
 LAYOUT = Layout(
     size=32,
@@ -66,6 +70,16 @@ def test_training_learns_the_picture(tmp_path):
     rows = np.genfromtxt(tmp_path / "history.tsv", names=True)
     assert rows["reconstruction"][-5:].mean() < 0.3 * rows["reconstruction"][0]
     assert rows["images"][-1] == 1200
+
+
+def test_rendering_in_half_precision_is_the_textbooks_picture_within_two_grey_levels(tmp_path):
+    person = load_portrait(train(tmp_path, write_clip(tmp_path / "clip"), images=1200), torch.device("cpu"))
+    motion = motion_of(WIDTHS["video"], 24)
+    with torch.inference_mode():
+        truth, _ = textbook(person.generator)(motion, person.code.expand(24, -1))
+    ours = pictures(person, motion).astype(float)
+    assert ours.std() > 10
+    assert abs(ours - 255 * truth.permute(0, 2, 3, 1).numpy()).max() <= 2
 
 
 def test_an_interrupted_training_continues_to_the_same_weights(tmp_path, monkeypatch, capsys):
