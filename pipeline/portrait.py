@@ -56,8 +56,8 @@ def save_portrait(path: Path, portrait: Portrait) -> None:
         "neutral": portrait.neutral,
         "valid": portrait.valid,
     }
-    with whole(path) as temporary:
-        torch.save(state, temporary)
+    with whole(path) as temporary, open(temporary, "wb") as file:  # given a name, torch would store that too
+        torch.save(state, file)
 
 
 def load_portrait(path: Path, device: torch.device) -> Portrait:

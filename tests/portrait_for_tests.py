@@ -1,0 +1,18 @@
+"""A portrait that has learned nothing."""
+
+from pathlib import Path
+
+import torch
+
+from pipeline.motion import WIDTHS
+from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
+
+LAYOUT = {"grid": 4, "width": 8, "layers": 2, "channels": 8, "blocks": 1, "code": 4}
+
+
+def save_untrained(path: Path, size: int, frames: int = 4) -> None:
+    torch.manual_seed(0)
+    layout = Layout(size=size, **LAYOUT, upsampling="bilinear", position=True, driving="video")
+    still = {name: torch.zeros(1, width) for name, width in WIDTHS["video"].items()}
+    still["position"] += torch.tensor([0.0, 0.0, 0.5])
+    save_portrait(path, Portrait(build_generator(layout), torch.zeros(frames, 4), layout, still, torch.arange(frames)))
