@@ -4,6 +4,9 @@ Reading is PyAV (its wheels carry ffmpeg's libraries); writing is ffmpeg-python 
 else the one imageio-ffmpeg brings. Pictures are uint8 RGB, times seconds on the file's own clock.
 """
 
+import hashlib
+import json
+import mmap
 import os
 import shutil
 import subprocess
@@ -35,6 +38,8 @@ SHORT = 0.2  # s: a file that ends by more before the time it states was cut off
 WIDEST = 4  # times as wide as high, or as high as wide: a pixel beyond that is a damaged header
 SOUND_GAP = 0.03  # s: where the sound's own times jump by more, it is placed anew; less is rounding of the times
 AAC = {"acodec": "aac", "audio_bitrate": "128k", "ar": 48000}  # 1024 samples a packet: 21 ms, less than a frame
+RECORD = "synopsis"  # mp4's tag for long texts: one of our own would hide title and comment from players
+BLANK = "0" * 64  # room for a digest
 TAG = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "range": "tv"}
 
 
@@ -137,6 +142,45 @@ def write_sound(path: Path, sound: np.ndarray, rate: int) -> None:
         file.writeframes(np.round(np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
 
 
+def digests(path: Path) -> dict[str, str]:
+    """SHA-256 of the file's "picture" and "sound" as they are stored: set-up, bytes, times, how the picture is turned.
+
+    A video that was encoded anew, cut, retimed, turned or edited has others; its title and comment do not count.
+
+    Raises:
+        InputError: the file cannot be read, or breaks off.
+    """
+    found = {}
+    try:
+        with _open(path) as container:
+            for stream in container.streams:
+                found.setdefault(_name(stream), hashlib.sha256()).update(stream.codec_context.extradata or b"")
+            for packet in container.demux():
+                if packet.size:
+                    found[_name(packet.stream)].update(f"{packet.pts * packet.time_base}".encode() + bytes(packet))
+        with _open(path) as container:
+            stream = _picture(path, container)
+            turned = f"{stream.sample_aspect_ratio}".encode() + _matrix(next(container.decode(stream)))
+            found["picture"].update(turned)
+    except (av.FFmpegError, StopIteration) as error:
+        raise InputError(f"{path}: breaks off ({_reason(error)}); copy the file again") from None
+    return {name: digest.hexdigest() for name, digest in found.items()}
+
+
+def read_record(path: Path) -> str:
+    """What a video that `VideoWriter` wrote says of how it was made, as JSON.
+
+    Raises:
+        InputError: the file cannot be read, or says nothing.
+    """
+    with _open(path) as container:
+        if RECORD not in container.metadata:
+            raise InputError(
+                f"{path}: does not say how it was made; only videos as MyPortrait wrote them do, so give one of those"
+            )
+        return container.metadata[RECORD]
+
+
 class VideoWriter:
     """Write an H.264 mp4 batch by batch; the file appears, whole, only when the `with` block ends well.
 
@@ -145,6 +189,7 @@ class VideoWriter:
         sound: any file with sound; from `sound_start` s on it must last as long as the picture, to a frame.
         quality: x264's constant rate factor, lower is better; 0 to 51.
         comment: what people must know of the video (that it is synthetic); stored in the file.
+        record: how it was made, see pipeline.provenance; stored in the file with the digests of picture and sound.
     """
 
     def __init__(
@@ -156,12 +201,14 @@ class VideoWriter:
         sound: Path | None,
         quality: int,
         comment: str,
+        record: dict | None = None,
         sound_start: float = 0.0,
     ):
         width, height = (size, size) if isinstance(size, int) else size
         if width % 2 or height % 2:
             raise InputError(f"{path}: {width}x{height} px; H.264 needs an even width and height")
-        self._path, self._fps, self._comment = Path(path), Fraction(fps), comment
+        self._path, self._fps = Path(path), Fraction(fps)
+        self._comment, self._record = comment, record or {}
         self._sound, self._sound_start = sound, float(sound_start)
         self._shape, self._count = (height, width, 3), 0
         self._held = ExitStack()
@@ -222,7 +269,12 @@ class VideoWriter:
             write_sound(voice, self._sound_of_picture(), AAC["ar"])
             streams, codecs = [*streams, ffmpeg.input(_url(voice))["a"]], codecs | AAC
         with whole(self._path) as temporary:
-            _run(self._path, ffmpeg.output(*streams, _url(temporary), **codecs, **_container(self._comment)))
+            blank = self._record_with(dict.fromkeys(("picture", "sound")[: len(streams)], BLANK))
+            _run(self._path, ffmpeg.output(*streams, _url(temporary), **codecs, **_container(self._comment, blank)))
+            _replace(temporary, blank, self._record_with(digests(temporary)))
+
+    def _record_with(self, streams: dict[str, str]) -> str:
+        return json.dumps(self._record | {"streams": streams}, sort_keys=True, separators=(",", ":"))
 
     def _sound_of_picture(self) -> np.ndarray:
         """(T,) samples at AAC's rate, T as long as the picture."""
@@ -266,6 +318,10 @@ def _moving(container: av.container.InputContainer) -> av.video.stream.VideoStre
     """The moving picture of a file; the cover of a music file is none."""
     videos = container.streams.video
     return next((video for video in videos if not video.disposition & av.stream.Disposition.attached_pic), None)
+
+
+def _name(stream: av.stream.Stream) -> str:
+    return {"video": "picture", "audio": "sound"}.get(stream.type, stream.type)
 
 
 def _picture(path: Path, container: av.container.InputContainer) -> av.video.stream.VideoStream:
@@ -325,10 +381,15 @@ def _upright(frame: av.VideoFrame, aspect: Fraction | None) -> np.ndarray:
     return np.ascontiguousarray(_displayed(picture, frame))
 
 
+def _matrix(frame: av.VideoFrame) -> bytes:
+    """The frame's display matrix, empty where it has none."""
+    return next((bytes(side) for side in frame.side_data if side.type == Type.DISPLAYMATRIX), b"")
+
+
 def _displayed(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """The picture under the frame's display matrix, by quarter turns and mirrors."""
-    matrix = next((side for side in frame.side_data if side.type == Type.DISPLAYMATRIX), None)
-    if matrix is None:
+    matrix = _matrix(frame)
+    if not matrix:
         return picture
     (a, b), (c, d) = np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].tolist()  # x' = ax + cy, y' = bx + dy
     if abs(b) + abs(c) > abs(a) + abs(d):
@@ -375,9 +436,17 @@ def _tagged(picture):
     return picture.filter("format", "yuv420p").filter("setparams", **TAG)
 
 
-def _container(comment: str) -> dict:
-    """Options of the mp4 container: index first, so that it plays while it loads, and the comment."""
-    return {"movflags": "+faststart", "metadata:g:0": f"title={comment}", "metadata:g:1": f"comment={comment}"}
+def _container(comment: str, record: str) -> dict:
+    """Options of the mp4 container: index first, so that it plays while it loads, and what the file says of itself."""
+    said = {"title": comment, "comment": comment, RECORD: record}
+    return {"movflags": "+faststart"} | {f"metadata:g:{n}": f"{key}={said[key]}" for n, key in enumerate(said)}
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    """Put a text in the place of one as long: what a file says of itself is known only when it is written."""
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+        at = content.find(old.encode())
+        content[at : at + len(old)] = new.encode()
 
 
 def _run(path: Path, stream) -> None:

@@ -1,3 +1,4 @@
+import json
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.media import VideoWriter, probe, read_frames, read_sound, write_sound
+from pipeline.media import VideoWriter, digests, probe, read_frames, read_record, read_sound, write_sound
 from tests.clips import SOUND_RATE, bad_files, click, onset, pictures, run_ffmpeg, turn, write_clip
 from tests.disk_for_tests import as_nobody, little_room
 
@@ -356,3 +357,54 @@ def test_what_ffmpeg_complains_of_reaches_the_reader(tmp_path):
         for _ in range(200):
             video.write(pictures(20, 64, 64))
     assert list(tmp_path.iterdir()) == []
+
+
+# What a file says of itself
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("original")
+    write_sound(folder / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 16000)
+    return write(folder / "a.mp4", pictures(25), sound=folder / "a.wav")
+
+
+def test_a_file_holds_the_digests_of_what_is_in_it(original):
+    assert json.loads(read_record(original)) == {"streams": digests(original)}
+    assert set(digests(original)) == {"picture", "sound"}
+
+
+def test_a_file_without_sound_claims_none(tmp_path):
+    clip = write(tmp_path / "a.mp4", pictures(3), record={"by": 'a test; it\'s 50 % = \\ "so"'})
+    assert json.loads(read_record(clip)) == {"by": 'a test; it\'s 50 % = \\ "so"', "streams": digests(clip)}
+    assert set(digests(clip)) == {"picture"}
+
+
+KEEP = ("-c", "copy")
+EDITS = {  # what is done: ffmpeg's words before and after the file, and what it changes
+    "encoded anew": ((), ("-c:a", "copy"), {"picture"}),
+    "sound encoded anew": ((), ("-c:v", "copy"), {"sound"}),
+    "trimmed at its end": ((), ("-t", "0.8", *KEEP), {"picture", "sound"}),
+    "trimmed at its beginning": (("-ss", "0.4"), KEEP, {"picture", "sound"}),
+    "slowed down": (("-itsscale", "2"), KEEP, {"picture", "sound"}),
+    "mirrored": (("-display_hflip",), KEEP, {"picture"}),
+    "stretched": ((), ("-aspect", "2:1", *KEEP), {"picture"}),
+    "muted": ((), ("-an", *KEEP), {"sound"}),
+    "given a second sound": ((), ("-map", "0", "-map", "0:a", *KEEP), {"sound"}),
+    "given another title": ((), ("-metadata", "title=Holiday", *KEEP), set()),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_the_digests_tell_an_edited_video_from_the_original(original, tmp_path, edit):
+    before, after, changed = EDITS[edit]
+    edited = tmp_path / "edited.mp4"
+    run_ffmpeg(*before, "-i", original, *after, edited)
+    assert {name for name, digest in digests(original).items() if digests(edited).get(name) != digest} == changed
+
+
+def test_the_digests_tell_a_single_changed_byte(original, tmp_path):
+    content = bytearray(original.read_bytes())
+    content[content.index(b"mdat") + 2000] ^= 1
+    (tmp_path / "edited.mp4").write_bytes(content)
+    assert digests(tmp_path / "edited.mp4") != digests(original)
