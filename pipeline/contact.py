@@ -16,6 +16,7 @@ from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.media import Frame, VideoWriter, read_frames
 from pipeline.pictures import resized
+from pipeline.provenance import NO_CONFIG, Config, record
 
 FPS = 25  # of the contact video; the clips differ
 CELL = 128  # side of a picture, px
@@ -25,7 +26,7 @@ PAPER, INK = 24, (235, 235, 235)
 COMMENT = "Synthetic: rendered by MyPortrait, but for the drivers' row and the diagonal, which are the clips themselves"
 
 
-def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int) -> None:
+def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int, config: Config = NO_CONFIG) -> None:
     """Contact.
 
     Args:
@@ -33,6 +34,7 @@ def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int) -> 
         videos: the rendered videos target by target, each target's in the order of its drivers in `frames`.
         out: the contact video, 25 frames/s without sound, as long as the longest clip; who has ended stands still.
         quality: x264's constant rate factor, lower is better; 0 to 51.
+        config: what of the configuration shaped the video.
 
     Raises:
         InputError: a file cannot be read, or there is not one video for every target and other clip.
@@ -47,8 +49,15 @@ def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int) -> 
         own = [at_ticks(stored_frames(clip)) for clip in clips]
         results = {pair: at_ticks(read_frames(path)) for pair, path in zip(pairs, videos, strict=True)}
         height, width = canvas.shape[:2]
-        writer = VideoWriter(out, size=(width, height), fps=Fraction(FPS), sound=None, quality=quality, comment=COMMENT)
-        with writer:
+        with VideoWriter(
+            out,
+            size=(width, height),
+            fps=Fraction(FPS),
+            sound=None,
+            quality=quality,
+            comment=COMMENT,
+            record=record("pipeline.contact", [*frames, *videos], config),
+        ) as writer:
             ticks = max(ceil(len(clip) / clip.fps * FPS) for clip in clips)
             for _ in tqdm(range(ticks), desc="contact", unit="frame", mininterval=5):
                 for number, pictures in enumerate(own):

@@ -25,11 +25,14 @@ from pipeline.errors import InputError
 from pipeline.face_tracker import FaceTracker
 from pipeline.manifest import find
 from pipeline.media import VideoWriter, write_sound
+from pipeline.pictures import label
+from pipeline.provenance import NO_CONFIG, Config, record
 from pipeline.puppet import EYE_CORNERS, Act, Puppet
 
 FPS = 25
 QUALITY = 14  # x264's constant rate factor: close to the drawn frames
 LABEL = "synthetic"
+NETWORKS = ("face_mesh", "face_detector")  # find the face in the portrait
 COMMENT = "Synthetic: an animated portrait photograph with nonsense speech, made by MyPortrait for demonstration"
 
 # Head, hair and neck in px of the photograph, clockwise from the left of the neck
@@ -73,6 +76,7 @@ def main(
     seconds: float,
     size: int,
     seed: int,
+    config: Config = NO_CONFIG,
 ) -> None:
     """Make a demo actor's clip.
 
@@ -83,6 +87,7 @@ def main(
         seconds: its length.
         size: side of the picture, px, even.
         seed: of motion and speech.
+        config: what of the configuration shaped the clip.
     """
     puppet = make_puppet(actor, networks, size)
     act, sound = script(actor, seconds, seed)
@@ -90,9 +95,17 @@ def main(
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         speech = Path(folder) / "speech.wav"
         write_sound(speech, sound, RATE)
-        with VideoWriter(out, size=size, fps=Fraction(FPS), sound=speech, quality=QUALITY, comment=COMMENT) as video:
+        with VideoWriter(
+            out,
+            size=size,
+            fps=Fraction(FPS),
+            sound=speech,
+            quality=QUALITY,
+            comment=COMMENT,
+            record=record("pipeline.make_actor", [find(name, networks) for name in NETWORKS], config),
+        ) as video:
             for numbers in zip(*act, strict=True):
-                video.write(label(puppet.render(Act(*numbers)))[None])
+                video.write(label(puppet.render(Act(*numbers)), LABEL, 0.5)[None])
     print(f"{actor}: {len(act.yaw)} frames of {size}x{size} px")
 
 
@@ -148,7 +161,7 @@ def make_puppet(actor: str, networks: Path, size: int) -> Puppet:
     """Find the face in an actor's portrait and cut the portrait to a square of `size` px around it."""
     who = ACTORS[actor]
     photo = who.photo()
-    tracker = FaceTracker(find("face_mesh", networks), find("face_detector", networks), torch.device("cpu"))
+    tracker = FaceTracker(*(find(name, networks) for name in NETWORKS), torch.device("cpu"))
     track = tracker.track(lambda: [photo[None]])
     if not track.valid.all():
         raise InputError(
@@ -165,19 +178,6 @@ def make_puppet(actor: str, networks: Path, size: int) -> Puppet:
     unit = np.linalg.norm(np.subtract(*landmarks[list(EYE_CORNERS), :2]))
     placed = np.hstack([landmarks[:, :2] - [left, top], np.load(REFERENCE)[:, 2:] * unit]) * scale
     return Puppet(square, placed, (outline - [left, top]) * scale, who.brows)
-
-
-def label(frame: np.ndarray) -> np.ndarray:
-    """Write `LABEL` near the lower edge, in place: white on a darkened plate, legible on any ground. (S, S, 3)."""
-    scale = len(frame) / 256 * 0.36
-    thick = max(1, round(len(frame) / 256))
-    (width, height), _ = cv2.getTextSize(LABEL, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    edge = height // 2
-    left, bottom = (len(frame) - width) // 2, len(frame) - height
-    frame[bottom - height - edge : bottom + height // 2 + edge, left - edge : left + width + edge] //= 3
-    white = (235, 235, 235)
-    cv2.putText(frame, LABEL, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, scale, white, thick, cv2.LINE_AA)
-    return frame
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from pipeline.device import has_bfloat16, pick_device
 from pipeline.media import VideoWriter
 from pipeline.motion import Motion, Transfer, load_motion, neutral, smoothed, take, to, transferred
 from pipeline.portrait import Portrait, load_portrait
-
-COMMENT = "Synthetic: rendered by MyPortrait, no recording of a real event"
+from pipeline.provenance import NO_CONFIG, RENDERED, Config, record
 
 
 def main(
@@ -31,6 +30,7 @@ def main(
     quality: int,
     device: str,
     speech: Path | None = None,
+    config: Config = NO_CONFIG,
 ) -> None:
     """Render.
 
@@ -46,6 +46,7 @@ def main(
         quality: x264's constant rate factor, lower is better; 0 to 51.
         device: "cpu", "cuda" or "auto".
         speech: sound features of the driver, for a portrait driven by audio.
+        config: what of the configuration shaped the portrait and the video.
     """
     stores.require_one_clip(frames, face)
     place = pick_device(device)
@@ -56,6 +57,7 @@ def main(
     with stores.open_frames(frames) as store:
         fps = store.fps
     start = round(len(valid) * first)
+    inputs = [portrait, frames, face, gaze, audio, *filter(None, [speech])]
     with VideoWriter(
         out,
         size=person.layout.size,
@@ -63,7 +65,8 @@ def main(
         sound=audio,
         sound_start=float(start / fps),
         quality=quality,
-        comment=COMMENT,
+        comment=RENDERED,
+        record=record("pipeline.render", inputs, config),
     ) as video:
         for begin in tqdm(range(start, len(valid), batch), desc="render", unit="batch", mininterval=5):
             video.write(pictures(person, to(take(asked, slice(begin, begin + batch)), place)))

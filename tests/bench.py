@@ -30,6 +30,7 @@ from pipeline.measure import decoded
 from pipeline.media import VideoWriter
 from pipeline.perception import open_perception
 from pipeline.portrait import Layout, build_generator, load_portrait
+from pipeline.provenance import laid_over
 from pipeline.time_generator import PAPERS, device_name, median_seconds, still_motion
 from pipeline.trackers import open_face_tracker
 from pipeline.training import Schedule, load_performing
@@ -231,7 +232,7 @@ def render_row(clip: dict[str, Path], config: dict, place: torch.device) -> Row:
             first=0.0,
             transfer=config["transfer"],
             device=config["device"],
-            **config["render"],
+            **{name: value for name, value in config["render"].items() if name != "label"},
         )
 
     def encoded(pictures: Callable[[], np.ndarray], times: int) -> None:
@@ -333,13 +334,6 @@ def product_rate(place: torch.device) -> float:
     precision = torch.bfloat16 if has_bfloat16(place) else torch.float32
     a = torch.ones(PRODUCT, PRODUCT, dtype=precision, device=place)
     return 2 * PRODUCT**3 / timed(lambda: a @ a)
-
-
-def laid_over(config: dict, preset: dict) -> dict:
-    """The configuration with a preset's values, as Snakemake lays them over."""
-    merged = config | preset
-    both = [key for key in config if isinstance(config[key], dict) and key in preset]
-    return merged | {key: laid_over(config[key], preset[key]) for key in both}
 
 
 def restart_peak(place: torch.device) -> None:

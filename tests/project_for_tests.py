@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "pipeline", "models", "envs", "tests")
+PARTS = ("Snakefile", "config.yaml", "pyproject.toml", "workflow", "profiles", "pipeline", "models", "envs", "tests")
 
 
 class Project:

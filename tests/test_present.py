@@ -1,4 +1,60 @@
-from pipeline.present import table
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import stores
+from pipeline.media import VideoWriter, read_frames, write_sound
+from pipeline.present import main, table
+from tests.stores_for_tests import write_clip
+
+SIZE = 64
+CORNER = np.s_[:, 48:, 32:]  # where the label is
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> dict[str, Path]:
+    """A rendered video, all grey, with its figures and its driver."""
+    folder = tmp_path_factory.mktemp("inputs")
+    clip = write_clip(folder, frames=10, size=SIZE)
+    write_sound(folder / "audio.wav", np.zeros(6400, np.float32), 16000)
+    (folder / "metrics.json").write_text('{"l1": 0.1}')
+    with VideoWriter(
+        folder / "rendered.mp4", size=SIZE, fps=Fraction(25), sound=folder / "audio.wav", quality=10, comment=""
+    ) as writer:
+        writer.write(np.full((10, SIZE, SIZE, 3), 128, np.uint8))
+    paths = {"video": folder / "rendered.mp4", "metrics": folder / "metrics.json", "audio": folder / "audio.wav"}
+    return paths | {"frames": clip["frames"]}
+
+
+def presented(inputs: dict[str, Path], folder: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """The pictures of the result and of the side-by-side, (N, S, S, 3) and (N, S, 2 S, 3)."""
+    out, pair = folder / "out.mp4", folder / "pair.mp4"
+    main(**inputs, out=out, side_by_side=pair, first=0.0, quality=10, label=label)
+    return tuple(np.stack([frame.image for frame in read_frames(path)]).astype(int) for path in (out, pair))
+
+
+def test_the_label_is_in_every_picture_of_the_result_and_not_on_its_driver(inputs, tmp_path):
+    result, pair = presented(inputs, tmp_path, "synthetic")
+    assert len(result) == len(pair) == 10
+    for pictures in (result, pair[:, :, SIZE:]):
+        assert (pictures[CORNER].reshape(10, -1).max(1) > 190).all()
+        assert abs(pictures[:, :40] - 128).max() < 8
+    with stores.open_frames(inputs["frames"]) as store:
+        assert abs(pair[:, :, :SIZE] - store.frames[:]).mean() < 4
+
+
+def test_without_a_label_the_result_is_the_rendered_file_itself(inputs, tmp_path):
+    result, pair = presented(inputs, tmp_path, "")
+    assert (tmp_path / "out.mp4").read_bytes() == inputs["video"].read_bytes()
+    assert abs(result - 128).max() < 8 and abs(pair[:, :, SIZE:] - 128).max() < 8
+
+
+def test_the_video_that_is_measured_never_has_the_label(inputs, tmp_path):
+    before = inputs["video"].read_bytes()
+    presented(inputs, tmp_path, "synthetic")
+    assert inputs["video"].read_bytes() == before
 
 
 def test_every_figure_has_a_line_and_a_missing_one_its_reason():

@@ -5,9 +5,11 @@ import shutil
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from pipeline import verify
 from pipeline.media import probe, read_frames, read_sound
 from tests.project_for_tests import ROOT, Project, copy_project
 
@@ -99,6 +101,26 @@ def test_driver_and_result_stand_side_by_side(project):
     assert abs(pictures[20][:, 64:].astype(int) - result[20]).mean() < 6
 
 
+def test_every_result_verifies_and_bears_the_label(project, monkeypatch, capsys):
+    monkeypatch.chdir(project.folder)
+    for name in (DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF):
+        verify.main(video=Path(name))
+        verify.main(video=Path(name).with_suffix(".side_by_side.mp4"))
+    verify.main(video=Path("work/actors/Astronaut.mp4"))
+    result, measured = (
+        np.stack([frame.image for frame in read_frames(Path(name))]).astype(int)
+        for name in (DRIVEN, "work/portraits/Astronaut/video/driven_by_Admiral.mp4")
+    )
+    assert abs(result - measured)[:, -16:, -40:].mean() > 20 > 4 > abs(result - measured)[:, :32].mean()
+
+
+def test_another_label_or_a_file_that_says_the_same_does_not_render_again(project, changed):
+    (project.folder / "same.yaml").write_text("held_out: 0.2\n")
+    assert Project(project.folder, *project.configs, "same.yaml").planned(DRIVEN) == {}
+    changed("config.yaml", "label: synthetic", "label: made up")
+    assert project.planned(DRIVEN) == {"present": 1}
+
+
 def test_the_log_of_every_term_is_kept(project):
     header = (project.folder / "work/portraits/Astronaut/video/stage2.losses.tsv").read_text().splitlines()[0]
     terms = ["reconstruction", "perceptual", "consistency", "adversarial", "velocity", "discriminator"]
@@ -151,7 +173,7 @@ def test_an_edited_docstring_reruns_nothing(project, changed):
 
 
 def test_an_edited_step_reruns_that_step_and_below(project, changed):
-    changed("pipeline/render.py", "COMMENT = ", 'COMMENT = "Edited. " + ')
+    changed("pipeline/render.py", "image.float() * 255", "image.float() * 254")
     assert set(project.planned(DRIVEN)) == {"render", "measure", "present"}
 
 

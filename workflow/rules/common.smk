@@ -1,4 +1,5 @@
 # What the rules share: the clips there are, command-line flags from the config, digests of the code behind a step.
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from pipeline.errors import InputError
 from pipeline.estimate import announce_duration
 from pipeline.files import require_file
 from pipeline.manifest import NETWORKS, how_to_get, read_manifest
+from pipeline.provenance import part_digest
 
 # Flags that several steps take
 PARTS = config["components"]
@@ -17,6 +19,8 @@ DEVICE = {"device": config["device"]}
 HELD_OUT = {"held_out": config["held_out"]}
 TRANSFER = {"transfer": config["transfer"]}
 QUALITY = {"quality": config["render"]["quality"]}
+LABEL = {"label": config["render"]["label"]}
+RENDER = {name: value for name, value in config["render"].items() if name not in LABEL}
 WHOLE, DIRECT = {"first": 0}, {"transfer": "direct"}
 END = {"first": 1 - config["held_out"]}
 OFFLINE = config["train_stage2"] | {
@@ -27,6 +31,11 @@ PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
 MEASURES = HELD_OUT | {"size": config["model"]["size"], "batch": config["measure"]["batch"]}
 MEASURES |= {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}}
 MEASURES |= {"likeness": {name: config["measure"][name] for name in ("lpips", "fid", "identity")}}
+
+# Parts of the configuration that shape a result, which says their digests
+SHAPING = ["held_out", "transfer", "components.face", "components.gaze", "components.perceptual"]
+SHAPING += ["crop", "track_face", "track_gaze", "model", "train_stage1", "train_stage2"]
+SHAPING += ["render.smoothing", "render.quality"]
 
 WEIGHTS, MANIFEST = Path("weights"), read_manifest()
 HAS_GPU = int(bool(shutil.which("nvidia-smi")))  # small networks take a GPU's turn only where there is one
@@ -191,6 +200,17 @@ def likeness_networks(wildcards):
     return [*networks(*asked)(wildcards), *filter(None, [config["measure"]["identity"]])]
 
 
+def parts(*keys):
+    """Flags of a step that writes a video: digests of the parts of the configuration that shape it."""
+    return {"config": {"parts": [f"{key}={part_digest(config, key)}" for key in keys]}}
+
+
+def config_files(wildcards, input):
+    """Params function: the files of the configuration. Taking `input`, it is no reason to run again: others may say the
+    same."""
+    return shlex.join(["config.yaml", *map(os.path.relpath, workflow.overwrite_configfiles)])
+
+
 def given(*names):
     """Params function: `--name file` for these inputs of the rule; clip names need no quotes."""
     return lambda wildcards, input: " ".join(f"--{name.replace('_', '-')} {input[name]}" for name in names)
@@ -204,7 +224,8 @@ def flags(section, prefix=""):
         if isinstance(value, dict):
             words.append(flags(value, f"{name}."))
         else:
-            words.append(shlex.join([f"--{name.replace('_', '-')}", str(value)]))
+            values = value if isinstance(value, list) else [value]
+            words.append(shlex.join([f"--{name.replace('_', '-')}", *map(str, values)]))
     return " ".join(words)
 
 

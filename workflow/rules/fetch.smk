@@ -59,7 +59,8 @@ rule make_actor:
         "../../envs/main.yaml"
     params:
         code=code("pipeline.make_actor"),
-        flags=flags(config["make_actor"]),
+        flags=flags(config["make_actor"] | parts("make_actor")),
+        configs=config_files,
     shell:
         """
         python -m pipeline.make_actor \
@@ -67,5 +68,6 @@ rule make_actor:
             --networks weights \
             --out {output.video:q} \
             {params.flags} \
+            --config.files {params.configs} \
             2>&1 | tee {log:q}
         """

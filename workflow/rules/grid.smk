@@ -15,7 +15,8 @@ rule contact:
         "../../envs/main.yaml"
     params:
         code=code("pipeline.contact"),
-        flags=flags(QUALITY),
+        flags=flags(QUALITY | parts("render.quality")),
+        configs=config_files,
     shell:
         """
         python -m pipeline.contact \
@@ -23,6 +24,7 @@ rule contact:
             --videos {input.videos:q} \
             --out {output.video:q} \
             {params.flags} \
+            --config.files {params.configs} \
             2>&1 | tee {log:q}
         """
 

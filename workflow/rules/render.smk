@@ -25,7 +25,8 @@ rule render:
         gpu=1,
     params:
         code=code("pipeline.render"),
-        flags=flags(DEVICE | TRANSFER | WHOLE | config["render"]),
+        flags=flags(DEVICE | TRANSFER | WHOLE | RENDER | parts(*SHAPING)),
+        configs=config_files,
         sound="",
     shell:
         """
@@ -37,6 +38,7 @@ rule render:
             --audio {input.audio:q} \
             --out {output.video:q} \
             {params.flags} {params.sound} \
+            --config.files {params.configs} \
             2>&1 | tee {log:q}
         """
 
@@ -56,7 +58,8 @@ use rule render as render_self with:
         "benchmarks/render/{target}_self.tsv"
     params:
         code=code("pipeline.render"),
-        flags=flags(DEVICE | DIRECT | END | config["render"]),
+        flags=flags(DEVICE | DIRECT | END | RENDER | parts(*SHAPING)),
+        configs=config_files,
         sound="",
 
 
@@ -75,7 +78,8 @@ use rule render as render_offline with:
         "benchmarks/render/{target}_driven_by_{driver}_offline.tsv"
     params:
         code=code("pipeline.render"),
-        flags=flags(DEVICE | TRANSFER | WHOLE | config["render"]),
+        flags=flags(DEVICE | TRANSFER | WHOLE | RENDER | parts(*SHAPING, "offline")),
+        configs=config_files,
         sound="",
 
 
@@ -194,7 +198,8 @@ rule present:
         "../../envs/main.yaml"
     params:
         code=code("pipeline.present"),
-        flags=flags(WHOLE | QUALITY),
+        flags=flags(WHOLE | QUALITY | LABEL | parts("render.label")),
+        configs=config_files,
     shell:
         """
         python -m pipeline.present \
@@ -205,6 +210,7 @@ rule present:
             --out {output.video:q} \
             --side-by-side {output.side_by_side:q} \
             {params.flags} \
+            --config.files {params.configs} \
             2>&1 | tee {log:q}
         """
 
@@ -224,7 +230,8 @@ use rule present as present_self with:
         "benchmarks/present/{target}_self.tsv"
     params:
         code=code("pipeline.present"),
-        flags=flags(END | QUALITY),
+        flags=flags(END | QUALITY | LABEL | parts("render.label")),
+        configs=config_files,
 
 
 use rule present as present_offline with:
@@ -242,4 +249,5 @@ use rule present as present_offline with:
         "benchmarks/present/{target}_driven_by_{driver}_offline.tsv"
     params:
         code=code("pipeline.present"),
-        flags=flags(WHOLE | QUALITY),
+        flags=flags(WHOLE | QUALITY | LABEL | parts("render.label")),
+        configs=config_files,

@@ -5,6 +5,7 @@
 
 BY_MOTION = config["speech"]["enters"] == "motion"
 FOOTAGE = config["speech"]["footage"] or "{target}"
+SPEAKING = [*SHAPING, "components.audio", "speech", "train_lips"]
 
 
 wildcard_constraints:
@@ -200,7 +201,8 @@ use rule render as render_speech with:
         "benchmarks/render/{target}_speaks_{speech}.tsv"
     params:
         code=code("pipeline.render"),
-        flags=flags(DEVICE | DIRECT | WHOLE | config["render"]),
+        flags=flags(DEVICE | DIRECT | WHOLE | RENDER | parts(*SPEAKING)),
+        configs=config_files,
         sound="" if BY_MOTION else given("speech"),
 
 
@@ -261,7 +263,8 @@ use rule render as render_speaks_self with:
         "benchmarks/render/{target}_speaks_self.tsv"
     params:
         code=code("pipeline.render"),
-        flags=flags(DEVICE | DIRECT | END | config["render"]),
+        flags=flags(DEVICE | DIRECT | END | RENDER | parts(*SPEAKING)),
+        configs=config_files,
         sound="" if BY_MOTION else given("speech"),
 
 

@@ -132,7 +132,8 @@ use rule render_self as render_dnp_speaks_self with:
         "benchmarks/render/{target}_speaks_self_dnp.tsv"
     params:
         code=code("pipeline.render"),
-        flags=flags(DEVICE | DIRECT | END | config["render"]),
+        flags=flags(DEVICE | DIRECT | END | RENDER | parts(*SHAPING, "components.audio")),
+        configs=config_files,
         sound=given("speech"),
 
 
