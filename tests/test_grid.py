@@ -7,7 +7,7 @@ from tests.project_for_tests import Project, copy_project
 
 @pytest.fixture
 def project(tmp_path, face_mesh_weights) -> Project:
-    """A project whose clips are empty files: a plan reads none."""
+    """A project whose clips are no videos: a plan reads none."""
     copy_project(tmp_path)
     (tmp_path / "data/videos").mkdir(parents=True)
     return Project(tmp_path, "tests/tiny.yaml")
@@ -15,7 +15,7 @@ def project(tmp_path, face_mesh_weights) -> Project:
 
 def add_clips(project: Project, names: list[str]) -> None:
     for name in names:
-        (project.folder / f"data/videos/{name}.mp4").touch()
+        (project.folder / f"data/videos/{name}.mp4").write_text("no video: a plan reads none")
 
 
 def whole_plan(clips: int) -> dict[str, int]:
@@ -69,4 +69,4 @@ def test_a_clip_with_a_bad_name_is_named_in_one_line(project):
     add_clips(project, ["Cleo", "My film"])
     done = project.snakemake("-n", "--", "grid")
     said = done.stdout + done.stderr
-    assert done.returncode == 1 and "data/videos/My film.mp4: rename it" in said and "Traceback" not in said
+    assert done.returncode == 1 and "'data/videos/My film.mp4': rename it" in said and "Traceback" not in said

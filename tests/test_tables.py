@@ -13,12 +13,12 @@ PAIRS = """tables:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, face_mesh_weights) -> Project:
-    """A project whose clips are empty files: a plan reads none."""
+    """A project whose clips are no videos: a plan reads none."""
     folder = tmp_path_factory.mktemp("tables")
     copy_project(folder)
     (folder / "data/videos").mkdir(parents=True)
     for name in ("Cleo", "Dora", "Emil"):
-        (folder / f"data/videos/{name}.mp4").touch()
+        (folder / f"data/videos/{name}.mp4").write_text("no video: a plan reads none")
     (folder / "pairs.yaml").write_text(PAIRS)
     return Project(folder, "tests/tiny.yaml", "pairs.yaml")
 
