@@ -1,5 +1,6 @@
 """The generator: a coordinate MLP and a convolutional decoder (paper section 3.2, figures 3, 11 and 12)."""
 
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -194,11 +195,13 @@ class Generator(nn.Module):
         Returns:
             image (B, 3, S, S) and the MLP's own low-resolution colours (B, 3, S/4, S/4), both in [0, 1].
         """
-        x = self.first_layer(motion, code)
-        for layer in self.mlp[1:]:
-            x = layer(x.relu_())
-        x = x.relu_()
-        colours = self.rgb(x).sigmoid()
+        # half precision in the MLP costs a rendered picture some grey levels, and a training nothing
+        with nullcontext() if self.training else torch.autocast(code.device.type, enabled=False):
+            x = self.first_layer(motion, code)
+            for layer in self.mlp[1:]:
+                x = layer(x.relu_())
+            x = x.relu_()
+            colours = self.rgb(x).sigmoid()
         x = self.up2(self.up1(self.trunk(x)).relu_()).relu_()
         return self.out(x).float().sigmoid(), colours  # eight bits of bfloat16 would show as bands
 

@@ -61,7 +61,7 @@ def main(
             write_sound(out_audio, samples[:length], SOUND_RATE)
     own, target = (neutral(load_learned(*paths, held_out)[0]) for paths in ((face, gaze), (target_face, target_gaze)))
     motion = transferred(take(load_motion(face, gaze)[0], order), own, target, transfer)
-    there = {name: getattr(person, name)[order] for name in ("landmarks", "mesh", "valid")}
+    there = {name: getattr(person, name)[:][order] for name in ("landmarks", "mesh", "valid")}
     moved = {name: motion[name].numpy() for name in ("pose", "expression", "position")}
     there["clip"] = writer.identity
     stores.write_face(out_face, replace(person, **there, **moved))

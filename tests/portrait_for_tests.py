@@ -7,7 +7,7 @@ import torch
 from pipeline.motion import WIDTHS
 from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
 
-LAYOUT = {"grid": 4, "width": 8, "layers": 2, "channels": 8, "blocks": 1, "code": 4}
+LAYOUT = {"width": 8, "layers": 2, "channels": 8, "blocks": 1, "fine_blocks": 0, "code": 4}
 
 
 def save_untrained(path: Path, size: int, frames: int = 4) -> None:

@@ -85,6 +85,7 @@ def test_stage2_survives_kills_bit_for_bit(tmp_path, clips, face_mesh_weights): 
 def test_the_workflow_survives_kills(tmp_path, face_mesh_weights):
     projects = []
     for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
         copy_project(tmp_path / name)
         projects.append(Project(tmp_path / name, "tests/tiny.yaml"))
     moments = random.Random(1)

@@ -4,13 +4,12 @@ import torch
 
 from pipeline import train_stage1, training
 from pipeline.errors import InputError
-from pipeline.motion import WIDTHS
+from pipeline.motion import load_motion
 from pipeline.portrait import Layout, load_portrait
 from pipeline.render import pictures
 from pipeline.training import Schedule
 from tests.project_for_tests import in_two_processes
 from tests.stores_for_tests import write_clip
-from tests.test_generator import motion_of
 from tests.textbook import textbook
 
 LAYOUT = Layout(
@@ -73,8 +72,9 @@ def test_training_learns_the_picture(tmp_path):
 
 
 def test_rendering_in_half_precision_is_the_textbooks_picture_within_two_grey_levels(tmp_path):
-    person = load_portrait(train(tmp_path, write_clip(tmp_path / "clip"), images=1200), torch.device("cpu"))
-    motion = motion_of(WIDTHS["video"], 24)
+    clip = write_clip(tmp_path / "clip")
+    person = load_portrait(train(tmp_path, clip, images=1200), torch.device("cpu"))
+    motion, _ = load_motion(clip["face"], clip["gaze"], None)
     with torch.inference_mode():
         truth, _ = textbook(person.generator)(motion, person.code.expand(24, -1))
     ours = pictures(person, motion).astype(float)

@@ -125,7 +125,8 @@ def sound_of(wildcards):
 def grid_clips(wildcards):
     """Input function: the frame stores of every clip in data/videos."""
     if len(VIDEOS) < 2:
-        sys.exit(f"The grid needs two clips or more in data/videos; there: {', '.join(VIDEOS) or 'none yet'}.")
+        there = ", ".join(VIDEOS) or "none yet"
+        sys.exit("\n".join([f"The grid needs two clips or more in data/videos; there: {there}.", *VIDEOS_LEFT_OUT]))
     for name in VIDEOS:
         check_name(name)
     return [f"work/clips/{name}/frames.h5" for name in VIDEOS]
