@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
@@ -7,8 +9,8 @@ from models.face_parameters import FaceParameters, fit_neutral, sixty_eight
 from pipeline import stores, train_stage1, train_stage2
 from pipeline.errors import InputError
 from pipeline.face_tracker import FaceTracker
-from pipeline.portrait import Layout, load_portrait
-from tests.test_train_stage1 import interrupt, schedule, weights_of
+from pipeline.portrait import load_portrait
+from tests.test_train_stage1 import LAYOUT, interrupt, schedule, weights_of
 
 SIZE = 64
 
@@ -28,18 +30,7 @@ def clips(tmp_path_factory, face_mesh_weights):
         **folders["target"],
         out=stage1,
         history=stage1.with_suffix(".tsv"),
-        layout=Layout(
-            size=SIZE,
-            width=16,
-            layers=3,
-            channels=16,
-            blocks=1,
-            fine_blocks=0,
-            code=4,
-            upsampling="bilinear",
-            position=True,
-            driving="video",
-        ),
+        layout=replace(LAYOUT, size=SIZE),
         schedule=schedule(images=800),
         weights=train_stage1.Weights(reconstruction=100, velocity=1, lips=1),
         held_out=0.2,
