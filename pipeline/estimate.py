@@ -14,14 +14,14 @@ PATIENCE = 1.0  # hours
 def multiply_adds(layout: dict) -> float:
     """Multiply-adds of the generator for one image; `layout` is the config's `model` section."""
     grid, width, channels = (layout["size"] // 4) ** 2, layout["width"], layout["channels"]
-    work = (layout["layers"] - 1) * width**2 + width * channels
+    mlp = (layout["layers"] - 1) * width**2 + width * channels
     blocks = layout["blocks"] * 2 * 9 * channels**2
     if layout["fine_blocks"]:
         blocks = (blocks + 16 * width * channels) / 4 + 4 * channels * (channels // 2)
         channels //= 2
         blocks += layout["fine_blocks"] * 2 * 9 * channels**2
     doublings = 4 * 4 * channels * (channels // 2) + 16 * 4 * (channels // 2) * (channels // 4)
-    return grid * (work + blocks + doublings + 16 * 49 * 3 * (channels // 4))
+    return grid * (mlp + blocks + doublings + 16 * 49 * 3 * (channels // 4))
 
 
 def matrix_rate() -> float:
