@@ -6,7 +6,7 @@
 No frame's crop depends on the frame before, so nothing drifts or oscillates, and a lost face costs only its frames.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,8 +71,7 @@ class FaceTracker:
         boxes[found] = np.stack([followed[i] for i in np.flatnonzero(found)])
         smooth = gaussian_filter1d(_bridge_boxes(boxes, found), BOX_SIGMA, axis=0, mode="nearest")
         mesh, valid = self._measure(batches(), smooth)
-        for frame, before, after, weight in gaps(valid):
-            mesh[frame] = mesh[before] * (1 - weight) + mesh[after] * weight
+        fill_gaps(mesh, valid)
         return Track(mesh, valid)
 
     @torch.inference_mode()
@@ -125,24 +124,24 @@ def follow(detections: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
     return max(people, key=lambda person: sum(box[2] for box in person.values()), default={})
 
 
-def gaps(valid: np.ndarray) -> Iterator[tuple[int, int, int, float]]:
-    """Each frame not valid (N,), the valid frames before and after it, and how far on it is from one to the other.
+def fill_gaps(values: Rows, valid: np.ndarray) -> None:
+    """Replace values (N, ...) not valid (N,) by a line between their neighbours, held at the ends, in place.
 
-    At the ends both are the nearest valid frame. Nothing where no frame is valid.
+    Nothing happens where no frame is valid.
     """
     known = np.flatnonzero(valid)
     for frame in np.flatnonzero(~valid) if len(known) else ():
         place = np.searchsorted(known, frame)
         before, after = known[max(place - 1, 0)], known[min(place, len(known) - 1)]
         inside = before < frame < after
-        yield frame, before, after, (frame - before) / (after - before) if inside else float(before < frame)
+        weight = (frame - before) / (after - before) if inside else float(before < frame)
+        values[frame] = values[before] * (1 - weight) + values[after] * weight
 
 
 def bridge(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Values (N, ...) with those not valid (N,) replaced by a line between their neighbours, held at the ends."""
+    """A copy of values (N, ...) whose gaps are filled, see fill_gaps."""
     bridged = values.copy()
-    for frame, before, after, weight in gaps(valid):
-        bridged[frame] = values[before] * (1 - weight) + values[after] * weight
+    fill_gaps(bridged, valid)
     return bridged
 
 

@@ -61,6 +61,7 @@ def main(
             write_sound(out_audio, samples[:length], SOUND_RATE)
     own, target = (neutral(load_learned(*paths, held_out)[0]) for paths in ((face, gaze), (target_face, target_gaze)))
     motion = transferred(take(load_motion(face, gaze)[0], order), own, target, transfer)
+    # [:]: what lies on disk gives its rows in rising order only
     there = {name: getattr(person, name)[:][order] for name in ("landmarks", "mesh", "valid")}
     moved = {name: motion[name].numpy() for name in ("pose", "expression", "position")}
     there["clip"] = writer.identity

@@ -89,4 +89,4 @@ def filled(rows: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Rows (n, ...) of the n valid frames -> (N, ...) float32, the others bridged; zeros where none is valid."""
     values = np.zeros((len(valid), *rows.shape[1:]), np.float32)
     values[valid] = rows
-    return bridge(values, valid) if valid.any() else values
+    return bridge(values, valid)

@@ -276,8 +276,8 @@ def _write(path: Path, kind: str, store: Face | Gaze | Audio) -> None:
             value = getattr(store, field.name)
             if field.name in SHAPES[kind]:
                 data = file.create_dataset(field.name, value.shape, SHAPES[kind][field.name][1])
-                for start, rows in zip(range(0, len(value), CHUNK), chunks(value), strict=True):
-                    data[start : start + CHUNK] = rows
+                for start in range(0, len(value), CHUNK):
+                    data[start : start + CHUNK] = value[start : start + CHUNK]
             else:
                 file.attrs[field.name] = value
 
