@@ -28,6 +28,11 @@ def keep_freed_memory(most: int = 2**30) -> None:
         GLIBC.mallopt(M_TRIM_THRESHOLD, 2 * most - 1)
 
 
+def half_precision(device: torch.device) -> torch.autocast:
+    """Context in which networks compute in bfloat16 where the device has it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is computed in hardware; elsewhere it would be slower than float32, not faster."""
     if device.type == "cuda":

@@ -6,7 +6,6 @@ without a GPU, runs the same code and none of this has any effect.
 
 import atexit
 import os
-from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
@@ -57,9 +56,10 @@ def part(index: Tensor) -> Tensor:
     return index[dist.get_rank() :: dist.get_world_size()]
 
 
-def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Make every gradient the mean of all processes' gradients."""
+def average_gradients(optimiser: torch.optim.Optimizer) -> None:
+    """Make the gradient of everything that is optimised the mean of all processes' gradients."""
     if dist.is_initialized():
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for gradient, mean in zip(gradients, mean_of_processes(gradients), strict=True):
             gradient.copy_(mean)

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from pipeline import stores
 from pipeline.cli import run
-from pipeline.device import has_bfloat16, pick_device
+from pipeline.device import half_precision, pick_device
 from pipeline.media import VideoWriter
 from pipeline.motion import Motion, Transfer, load_motion, neutral, smoothed, take, to, transferred
 from pipeline.portrait import Portrait, load_portrait
@@ -77,7 +77,7 @@ def pictures(person: Portrait, motion: Motion) -> np.ndarray:
     """(B, S, S, 3) uint8 pictures of the person doing `motion`, (B, d) on the portrait's device."""
     code = person.code.expand(len(motion["pose"]), -1)
     place = code.device
-    with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+    with half_precision(place):
         image, _ = person.generator(motion, code)
     return (image.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 

@@ -12,7 +12,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.cli import run
-from pipeline.device import has_bfloat16, pick_device
+from pipeline.device import half_precision, pick_device
 from pipeline.files import whole
 from pipeline.motion import WIDTHS, Motion
 from pipeline.portrait import Layout, build_generator
@@ -66,7 +66,7 @@ def timed(layout: Layout, place: torch.device) -> list[str]:
     motion, code = still_motion(1, place), torch.zeros(1, layout.code, device=place)
 
     def frame() -> None:
-        with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+        with half_precision(place):
             generator(motion, code)
 
     for _ in range(3):  # the first passes choose kernels

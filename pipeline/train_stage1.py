@@ -11,7 +11,7 @@ import torch
 from models import losses
 from pipeline import processes
 from pipeline.cli import run
-from pipeline.device import has_bfloat16, pick_device
+from pipeline.device import half_precision, pick_device
 from pipeline.motion import EXPRESSION_FLOOR, neutral, take, to
 from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
 from pipeline.training import (
@@ -84,7 +84,7 @@ def main(
         code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
 
         # render them
-        with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+        with half_precision(place):
             image, colours = generator(take(data.motion, index), code)
 
         # eq. 10 with the terms of this stage: 3 and 8
@@ -102,7 +102,7 @@ def main(
             group["lr"] = schedule.rate_at(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        processes.average_gradients([*generator.parameters(), *codes.parameters()])
+        processes.average_gradients(optimiser)
         optimiser.step()
         average.update_parameters(generator)
         if (step + 1) % max(1, schedule.steps // 50) == 0:

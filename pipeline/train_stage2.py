@@ -14,7 +14,7 @@ from models import losses
 from models.discriminator import Discriminator
 from pipeline import processes
 from pipeline.cli import run
-from pipeline.device import has_bfloat16, pick_device
+from pipeline.device import half_precision, pick_device
 from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.motion import (
@@ -149,7 +149,7 @@ def main(
 
         # render both halves
         judge.requires_grad_(False)
-        with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+        with half_precision(place):
             image, colours = generator(motion, torch.cat([code, lent]))
             novel = image[half:]
             judged = judge(novel).float()
@@ -173,18 +173,18 @@ def main(
             group["lr"] = schedule.rate_at(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        processes.average_gradients([*generator.parameters(), *codes.parameters()])
+        processes.average_gradients(optimiser)
         optimiser.step()
         average.update_parameters(generator)
 
         # the discriminator's term, 6
         judge.requires_grad_(True)
-        with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+        with half_precision(place):
             real, fake = judge(torch.cat([truth, novel.detach()])).float().split(half)
         terms["discriminator"] = losses.adversarial_discriminator(real, fake)
         judge_optimiser.zero_grad(set_to_none=True)
         terms["discriminator"].backward()
-        processes.average_gradients(judge.parameters())
+        processes.average_gradients(judge_optimiser)
         judge_optimiser.step()
 
         if (step + 1) % max(1, schedule.steps // 50) == 0:

@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.discriminator import Discriminator
 from pipeline import crop, make_actor, render, track_face, track_gaze, train_stage1, train_stage2
-from pipeline.device import GLIBC, has_bfloat16, keep_freed_memory, pick_device
+from pipeline.device import GLIBC, half_precision, has_bfloat16, keep_freed_memory, pick_device
 from pipeline.measure import decoded
 from pipeline.media import VideoWriter
 from pipeline.perception import open_perception
@@ -34,10 +34,9 @@ from pipeline.provenance import laid_over
 from pipeline.time_generator import PAPERS, device_name, median_seconds, still_motion
 from pipeline.trackers import open_face_tracker
 from pipeline.training import Schedule, load_performing
-from tests.project_for_tests import Project, copy_project
+from tests.project_for_tests import DRIVEN, ROOT, Project, copy_project
 from tests.textbook import stage1_step, stage2_step, textbook
 
-ROOT = Path(__file__).parent.parent
 NETWORKS = ROOT / "weights"
 SECONDS = 3.0  # of timing, each side of a row
 PRODUCT = 2048  # side of the matrices that show the machine's rate
@@ -46,7 +45,6 @@ ACTOR_SECONDS = 20.0  # of the clip that is learned and rendered
 STEPS = 10, 110  # of the two trainings whose difference is the time of a step, without loading and saving
 GLIBC_BLOCK = 2**25  # bytes: freed blocks up to these a process comes to keep when nobody asks
 WORK = "track_face", "track_gaze", "train_stage1", "train_stage2", "render", "present"  # what a demo's time is for
-DEMO = "results/Astronaut_driven_by_Admiral.mp4"
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def generator_row(name: str, layout: Layout, count: int, place: torch.device, ra
 
     @torch.inference_mode()
     def fast() -> None:
-        with torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(place)):
+        with half_precision(place):
             generator(motion, code)
 
     @torch.inference_mode()
@@ -271,7 +269,7 @@ def demo_row(preset: Path, place: torch.device) -> Row:
         folder = Path(name)
         copy_project(folder)
         begin = time()
-        words = ("--cores", str(os.cpu_count()), "--", DEMO)
+        words = ("--cores", str(os.cpu_count()), "--", DRIVEN)
         project = Project(folder, str(preset.resolve()))
         subprocess.run(project.command(words), check=True, **project.place())
         wall = time() - begin

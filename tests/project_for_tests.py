@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+DRIVEN = "results/Astronaut_driven_by_Admiral.mp4"  # the demo
 PARTS = ("Snakefile", "config.yaml", "pyproject.toml", "workflow", "profiles", "pipeline", "models", "envs", "tests")
 
 

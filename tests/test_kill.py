@@ -16,13 +16,12 @@ import numpy as np
 import torch
 
 from pipeline.media import read_frames
-from tests.project_for_tests import ROOT, Project, copy_project
+from tests.project_for_tests import DRIVEN, ROOT, Project, copy_project
 from tests.stores_for_tests import write_clip
 from tests.test_train_stage1 import schedule, weights_of
 from tests.test_train_stage2 import clips  # noqa: F401  (a fixture)
 
 KILLS = int(os.environ.get("KILLS", 2))
-DRIVEN = "results/Astronaut_driven_by_Admiral.mp4"
 OFTEN = 1e-4  # minutes between checkpoints: many kills hit one that is being written
 SCRIPT = """
 import importlib, pickle, sys
@@ -44,32 +43,30 @@ def start(module: str, folder: Path, arguments: tuple, changes: dict) -> subproc
     return process
 
 
+def finish(module: str, folder: Path, arguments: tuple, changes: dict) -> str:
+    """Run the training to its end; give all that it said."""
+    process = start(module, folder, arguments, changes)
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    return said
+
+
 def survives(module: str, folder: Path, arguments: tuple, changes: dict, longest: float) -> str:
-    """Run the training to its end past KILLS kills, each within `longest` seconds; give all that it said."""
-    moments, said, killed = random.Random(0), "", 0
-    while killed < KILLS:
+    """Run it to its end past KILLS kills, each within `longest` seconds; give all that it said."""
+    moments, said = random.Random(0), ""
+    for _ in range(KILLS):
         process = start(module, folder, arguments, changes)
         time.sleep(moments.uniform(0, longest))
         process.send_signal(signal.SIGKILL)
         said += process.communicate()[0]
         assert process.returncode == -signal.SIGKILL, "it ended before it was killed often enough"
-        killed += 1
-    process = start(module, folder, arguments, changes)
-    said += process.communicate()[0]
-    assert process.returncode == 0, said
-    return said
-
-
-def uninterrupted(module: str, folder: Path, arguments: tuple, changes: dict) -> None:
-    process = start(module, folder, arguments, changes)
-    said = process.communicate()[0]
-    assert process.returncode == 0, said
+    return said + finish(module, folder, arguments, changes)
 
 
 def test_stage1_survives_kills_bit_for_bit(tmp_path):
     arguments = (write_clip(tmp_path / "clip"),)
     changes = {"images": 1600 * KILLS, "save_minutes": OFTEN}
-    uninterrupted("test_train_stage1", tmp_path / "whole", arguments, changes)
+    finish("test_train_stage1", tmp_path / "whole", arguments, changes)
     said = survives("test_train_stage1", tmp_path / "killed", arguments, changes, longest=2.0)
     same(tmp_path / "whole/stage1.pt", tmp_path / "killed/stage1.pt", said)
 
@@ -77,7 +74,7 @@ def test_stage1_survives_kills_bit_for_bit(tmp_path):
 def test_stage2_survives_kills_bit_for_bit(tmp_path, clips, face_mesh_weights):  # noqa: F811
     arguments = (clips, face_mesh_weights[0].parent)
     changes = {"schedule": schedule(images=160 * KILLS, rate=1e-3, save_minutes=OFTEN)}
-    uninterrupted("test_train_stage2", tmp_path / "whole", arguments, changes)
+    finish("test_train_stage2", tmp_path / "whole", arguments, changes)
     said = survives("test_train_stage2", tmp_path / "killed", arguments, changes, longest=1.5)
     same(tmp_path / "whole/stage2.pt", tmp_path / "killed/stage2.pt", said)
 

@@ -11,9 +11,8 @@ import yaml
 
 from pipeline import verify
 from pipeline.media import probe, read_frames, read_sound
-from tests.project_for_tests import ROOT, Project, copy_project
+from tests.project_for_tests import DRIVEN, ROOT, Project, copy_project
 
-DRIVEN = "results/Astronaut_driven_by_Admiral.mp4"
 SELF = "results/Astronaut_self.mp4"
 OFFLINE = "results/Astronaut_driven_by_Admiral_offline.mp4"
 SPEAKS = "results/Astronaut_speaks_Admiral.mp4"
