@@ -17,7 +17,7 @@ from pipeline.device import pick_device
 from pipeline.errors import InputError
 from pipeline.face_tracker import follow
 from pipeline.files import sha256, whole
-from pipeline.media import probe, read_frames, read_sound, write_sound
+from pipeline.media import copy_sound, probe, read_frames
 from pipeline.stores import FramesWriter
 from pipeline.trackers import FaceName, open_face_tracker
 
@@ -91,12 +91,11 @@ def main(
     clock = settle(look.times, look.changes, stated.rates, repetition)
     box = crop_box(np.stack(list(look.face.values())), look.width, look.height, margin)
     samples = round(len(clock.picks) / clock.fps * SOUND_RATE)
-    sound = read_sound(video, SOUND_RATE, clock.start)[:samples] if stated.sound else np.zeros(0)
     origin = {"source": Path(video).name, "sha256": sha256(video)}
     with whole(audio) as waiting, FramesWriter(out, size=size, fps=clock.fps, box=box, **origin) as store:
+        copy_sound(video if stated.sound else None, waiting, SOUND_RATE, samples=samples, start=clock.start)
         for batch in cut(video, clock.picks, box, size):
             store.append(batch)
-        write_sound(waiting, np.pad(sound, (0, samples - len(sound))), SOUND_RATE)
     print(
         f"{Path(video).name}: {look.width}x{look.height} px, {len(look.times)} frames, {clock.repeated} repeated; "
         f"{len(clock.picks)} frames at {float(clock.fps):.3f} frames/s; face in {len(look.face)} of {len(look.looked)} "

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,43 +104,66 @@ def read_frames(path: Path) -> Iterator[Frame]:
         raise InputError(f"{path}: holds no frame; record or copy the clip again")
 
 
-def read_sound(path: Path, rate: int, start: float | None = None) -> np.ndarray:
-    """Read the sound as mono float32 in [-1, 1], (T,) samples at `rate` Hz.
+def read_sound(path: Path, rate: int) -> np.ndarray:
+    """All of `sound_blocks`, (T,), at once."""
+    return np.concatenate([*sound_blocks(path, rate), np.zeros(0, np.float32)])
 
-    Sample 0 is at `start` seconds of the file's clock: by default where the picture begins, or the sound itself in a
-    file without picture. What comes earlier is cut, what is missing is silence.
+
+def sound_blocks(path: Path, rate: int, start: float | None = None) -> Iterator[np.ndarray]:
+    """Read the sound as mono float32 in [-1, 1] at `rate` Hz, block (T,) after block.
+
+    The first sample is at `start` seconds of the file's clock: by default where the picture begins, or the sound itself
+    in a file without picture. What comes earlier is cut, what is missing is silence.
 
     Raises:
         InputError: the file cannot be read, has no sound, or a sample is not a finite number.
     """
+    end = None  # samples from `start` to the end of the last block
     with _open(path) as container:
         if not container.streams.audio:
             raise InputError(f"{path}: has no sound; use a clip with sound or a sound file")
         if container.streams.audio[0].codec_context is None:
             raise InputError(f"{path}: its sound is in a format that ffmpeg does not know; convert it to wav")
-        pieces = _sound_pieces(path, container, rate)
-    if not pieces:
+        place, before = 0, None
+        for time, block in _decoded_sound(path, container, rate):
+            if end is None:
+                start, end = _picture_start(path, time) if start is None else start, 0
+            if time != before:
+                place, before = round((time - start) * rate), time
+            if place > end:
+                yield np.zeros(place - end, np.float32)
+            new, place = block[max(0, end - place) :], place + len(block)
+            end = max(end, place)
+            bad = np.flatnonzero(~np.isfinite(new))
+            if len(bad):
+                at = (end - len(new) + bad[0]) / rate
+                raise InputError(f"{path}: the sound is not a finite number at {at:.3f} s; export the sound again")
+            yield np.clip(new, -1, 1)
+    if end is None:
         raise InputError(f"{path}: its sound is empty; export the file again, without sound if there is none")
-    if start is None:
-        start = _picture_start(path, pieces[0][0])
-    sound = np.zeros(max(0, max(round((time - start) * rate) + len(piece) for time, piece in pieces)), np.float32)
-    for time, piece in pieces:
-        first = round((time - start) * rate)
-        piece = piece[max(0, -first) :]
-        sound[max(0, first) : max(0, first) + len(piece)] = piece
-    bad = np.flatnonzero(~np.isfinite(sound))
-    if len(bad):
-        raise InputError(f"{path}: the sound is not a finite number at {bad[0] / rate:.3f} s; export the sound again")
-    return np.clip(sound, -1, 1)
 
 
 def write_sound(path: Path, sound: np.ndarray, rate: int) -> None:
     """Write mono `sound` (T,) in [-1, 1] at `rate` Hz as a 16-bit wav file."""
-    with whole(path) as temporary, wave.open(str(temporary), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(np.round(np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+    with _wav(path, rate) as file:
+        file.writeframes(_sixteen_bit(sound))
+
+
+def copy_sound(
+    source: Path | None, path: Path, rate: int, *, samples: int, start: float | None = None, skip: int = 0
+) -> int:
+    """Write `samples` samples of a file's sound, see `sound_blocks`, without the first `skip`, as `write_sound` does.
+
+    What is missing at the end, or all where `source` is None, is silence. Gives the number of samples that there are
+    after those skipped. Only a block is held at a time.
+    """
+    end = -skip
+    with _wav(path, rate) as file:
+        for block in sound_blocks(source, rate, start) if source else ():
+            file.writeframes(_sixteen_bit(block[max(0, -end) : max(0, samples - end)]))
+            end += len(block)
+        file.writeframes(bytes(2 * (samples - np.clip(end, 0, samples))))
+    return end
 
 
 def digests(path: Path) -> dict[str, str]:
@@ -266,7 +290,7 @@ class VideoWriter:
         streams, codecs = [ffmpeg.input(_url(self._picture))["v"]], {"vcodec": "copy"}
         if self._sound is not None:
             voice = self._picture.with_name("sound.wav")
-            write_sound(voice, self._sound_of_picture(), AAC["ar"])
+            self._cut_sound(voice)
             streams, codecs = [*streams, ffmpeg.input(_url(voice))["a"]], codecs | AAC
         with whole(self._path) as temporary:
             blank = self._record_with(dict.fromkeys(("picture", "sound")[: len(streams)], BLANK))
@@ -276,17 +300,17 @@ class VideoWriter:
     def _record_with(self, streams: dict[str, str]) -> str:
         return json.dumps(self._record | {"streams": streams}, sort_keys=True, separators=(",", ":"))
 
-    def _sound_of_picture(self) -> np.ndarray:
-        """(T,) samples at AAC's rate, T as long as the picture."""
+    def _cut_sound(self, path: Path) -> None:
+        """Write the sound that belongs to the picture, as long as it is."""
         rate, wanted = AAC["ar"], self._count / self._fps
-        sound = read_sound(self._sound, rate)[round(self._sound_start * rate) :]
-        if abs(len(sound) / rate - wanted) > 1 / self._fps:
+        there = copy_sound(
+            self._sound, path, rate, samples=round(wanted * rate), skip=round(self._sound_start * rate)
+        ) / Fraction(rate)
+        if abs(there - wanted) > 1 / self._fps:
             raise InputError(
-                f"{self._sound}: {len(sound) / rate:.2f} s of sound from {self._sound_start:.2f} s on for a picture of "
-                f"{float(wanted):.2f} s; give the sound that belongs to these frames"
+                f"{self._sound}: {float(max(there, 0)):.2f} s of sound from {self._sound_start:.2f} s on for a picture "
+                f"of {float(wanted):.2f} s; give the sound that belongs to these frames"
             )
-        samples = round(wanted * rate)
-        return np.pad(sound[:samples], (0, max(0, samples - len(sound))))
 
 
 def program() -> str:
@@ -397,10 +421,9 @@ def _displayed(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
-def _sound_pieces(path: Path, container: av.container.InputContainer, rate: int) -> list[tuple[float, np.ndarray]]:
-    """The first sound stream as unbroken pieces: (time of the first sample in s, (T,) float32 at `rate` Hz)."""
-    pieces: list[tuple[float, list[np.ndarray]]] = []
-    resampler, form, expected = None, None, None
+def _decoded_sound(path: Path, container: av.container.InputContainer, rate: int) -> Iterator[tuple[float, np.ndarray]]:
+    """The first sound stream as blocks (T,) float32 at `rate` Hz, each with the time in s of its unbroken piece."""
+    resampler, form, begun, expected = None, None, 0.0, None
     index = container.streams.audio[0].index
     frames = (frame for packet in _packets(container) if packet.stream_index == index for frame in packet.decode())
     try:
@@ -408,24 +431,35 @@ def _sound_pieces(path: Path, container: av.container.InputContainer, rate: int)
             time = frame.time if frame.time is not None else expected or 0.0
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or now != form or abs(time - expected) > SOUND_GAP:
-                if resampler is not None:
-                    pieces[-1][1].extend(_mono(resampler.resample(None)))
+                yield from zip(repeat(begun), _mono(resampler, None), strict=False)
                 # Channels are averaged here: the resampler's own down-mix changes the level with the sample format.
-                resampler, form = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate), now
-                pieces.append((time, []))
-            pieces[-1][1].extend(_mono(resampler.resample(frame)))
+                resampler, form, begun = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate), now, time
+            yield from zip(repeat(begun), _mono(resampler, frame), strict=False)
             expected = time + frame.samples / frame.sample_rate
-        if resampler is not None:
-            pieces[-1][1].extend(_mono(resampler.resample(None)))
+        yield from zip(repeat(begun), _mono(resampler, None), strict=False)
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
             f"{path}: its sound breaks off after {expected or 0:.2f} s: {_reason(error)}; copy the file again"
         ) from None
-    return [(time, np.concatenate(parts)) for time, parts in pieces if parts]
 
 
-def _mono(frames: list[av.AudioFrame]) -> list[np.ndarray]:
-    return [frame.to_ndarray().mean(0) for frame in frames]
+def _mono(resampler: av.AudioResampler | None, frame: av.AudioFrame | None) -> list[np.ndarray]:
+    """What comes out of the resampler, (T,) each, when a frame goes in; None: the rest."""
+    return [] if resampler is None else [part.to_ndarray().mean(0) for part in resampler.resample(frame)]
+
+
+@contextmanager
+def _wav(path: Path, rate: int) -> Iterator[wave.Wave_write]:
+    """A mono 16-bit wav file, there when the block ends well."""
+    with whole(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        yield file
+
+
+def _sixteen_bit(sound: np.ndarray) -> bytes:
+    return np.round(np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes()
 
 
 def _tagged(picture):
