@@ -27,7 +27,7 @@ def log_mel_windows(sound: np.ndarray, times: np.ndarray) -> np.ndarray:
     centres = np.floor(np.asarray(times) * RATE + 0.5).astype(int)
     before = ROWS // 2
     rows = log_mel(sound, first=-before, count=centres.max() + ROWS)
-    return np.lib.stride_tricks.sliding_window_view(rows, ROWS, axis=0)[centres].transpose(0, 2, 1).copy()
+    return np.lib.stride_tricks.sliding_window_view(rows, ROWS, axis=0).transpose(0, 2, 1)[centres]
 
 
 def log_mel(sound: np.ndarray, *, first: int, count: int) -> np.ndarray:

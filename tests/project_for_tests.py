@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,32 @@ def copy_project(folder: Path) -> None:
 
 def in_two_processes(script: Path) -> None:
     """Launch a script as a training step of two processes."""
-    command = [sys.executable, "-m", "pipeline.launch", "2", script.stem]
+    _finish(_started(["pipeline.launch", "2", script.stem], script))
+
+
+def on_two_nodes(script: Path) -> None:
+    """Launch a script as a training step of two nodes, one process on each, as docs/cluster.md does."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    place = ["--master-addr", "localhost", "--master-port", str(port)]
+    words = ["torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *place, "--node-rank"]
+    _finish(*[_started([*words, str(node), "-m", script.stem], script) for node in range(2)])
+
+
+def _started(words: list[str], script: Path) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{script.parent}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
+    return subprocess.Popen(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _finish(*processes: subprocess.Popen) -> None:
+    for process in processes:
+        said, _ = process.communicate()
+        assert process.returncode == 0, said

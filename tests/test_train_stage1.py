@@ -8,7 +8,7 @@ from pipeline.motion import load_motion
 from pipeline.portrait import Layout, load_portrait
 from pipeline.render import pictures
 from pipeline.training import Schedule
-from tests.project_for_tests import in_two_processes
+from tests.project_for_tests import in_two_processes, on_two_nodes
 from tests.stores_for_tests import write_clip
 from tests.textbook import textbook
 
@@ -151,7 +151,8 @@ def test_the_learning_rate_rises_and_falls():
     assert set(constant) == {3e-3}
 
 
-def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
+@pytest.mark.parametrize("launch", [in_two_processes, on_two_nodes])
+def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, launch):
     monkeypatch.setattr(device, "has_bfloat16", lambda place: False)
     clip = write_clip(tmp_path / "clip")
     one, two = tmp_path / "one", tmp_path / "two"
@@ -163,7 +164,7 @@ def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
         f"clip = {{name: Path({str(tmp_path / 'clip')!r}) / f'{{name}}.h5' for name in ('frames', 'face', 'gaze')}}\n"
         f"train(Path({str(two)!r}), clip, images=200)\n"
     )
-    in_two_processes(script)
+    launch(script)
     logs = [np.genfromtxt(folder / "history.tsv", names=True)["reconstruction"] for folder in (one, two)]
     assert len(logs[0]) == 50
     np.testing.assert_allclose(*logs, rtol=1e-4)
