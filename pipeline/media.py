@@ -34,7 +34,9 @@ from pipeline.files import require_file, whole, writing
 # Video stores colour at half the resolution: interpolate it as players do, not by repetition
 SMOOTH_COLOUR = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 LISTS = {"concat", "dash", "hls", "sdp"}  # formats that name other files: what they lead to is nobody's intention
-STATED = {"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose header says how long the file lasts
+STATED = {"avi", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose header says how long they last
+COUNTED = (b"Xing", b"Info")  # an mp3 that begins with one of these says so too
+STREAMED = 2**32 - 1  # the length in the header of a wav file whose writer could not go back to it
 SHORT = 0.2  # s: a file that ends by more before the time it states was cut off
 WIDEST = 4  # times as wide as high, or as high as wide: a pixel beyond that is a damaged header
 SOUND_GAP = 0.03  # s: where the sound's own times jump by more, it is placed anew; less is rounding of the times
@@ -368,12 +370,24 @@ def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
         if packet.pts is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         yield packet
-    stated = (container.duration or 0) / av.time_base if container.format.name in STATED else 0.0
-    moving = _moving(container)
-    if moving and container.format.name == "avi":  # libav measures an AVI that has lost its index
-        stated = float(moving.frames / (moving.average_rate or 25))
+    stated = _stated_length(container)
     if stated > end + SHORT:
         raise ValueError(f"the file ends there, and says that it lasts {stated:.2f} s")
+
+
+def _stated_length(container: av.container.InputContainer) -> float:
+    """How long the file's header says that it lasts, in s; 0 where it does not say."""
+    name, length = container.format.name, (container.duration or 0) / av.time_base
+    with open(container.name.removeprefix("file:"), "rb") as file:
+        head = file.read(2**16)
+        size = file.seek(0, os.SEEK_END)
+    if name == "wav":  # libav measures what is there
+        stated = int.from_bytes(head[4:8], "little")
+        return 0.0 if stated == STREAMED else length * (8 + stated) / size
+    if name == "avi":  # likewise one that has lost its index
+        moving = _moving(container)
+        return float(moving.frames / (moving.average_rate or 25)) if moving else length
+    return length if name in STATED or (name == "mp3" and any(word in head for word in COUNTED)) else 0.0
 
 
 def _from_key(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[av.Packet]:

@@ -220,14 +220,23 @@ def test_a_file_that_ends_before_the_time_it_states_is_refused(tmp_path, name, c
         list(read_frames(whole))
 
 
-@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.wav", "a.mp3", "a.flac"])
 def test_sound_that_ends_before_the_time_it_states_is_refused(tmp_path, name):
-    write_sound(tmp_path / "a.wav", np.random.default_rng(0).uniform(-1, 1, 32000), 16000)
-    run_ffmpeg("-i", tmp_path / "a.wav", "-movflags", "+faststart", tmp_path / name)
+    write_sound(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-1, 1, 32000), 16000)
+    run_ffmpeg("-i", tmp_path / "noise.wav", "-movflags", "+faststart", tmp_path / name)
     clip = tmp_path / name
+    assert len(read_sound(clip, 16000)) == pytest.approx(32000, abs=1200)
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     with pytest.raises(InputError, match=rf"{name}: its sound breaks off after [01]\.\d+ s: .*; copy the file again"):
         read_sound(clip, 16000)
+
+
+def test_a_wav_file_of_unknown_length_is_read_to_its_end(tmp_path):
+    write_sound(tmp_path / "a.wav", np.full(16000, 0.5), 16000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[4:8] = content[40:44] = b"\xff" * 4
+    (tmp_path / "a.wav").write_bytes(content)
+    assert len(read_sound(tmp_path / "a.wav", 16000)) == 16000
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
