@@ -10,7 +10,8 @@ One file per clip and tracker, each with one writer:
     audio.h5   audio (N,16,29), one window per frame           extractor, weights, rate
 
 Every file carries `kind` and `schema`, and all but the frames `clip`, the identity of the frames they belong to.
-Reading checks these, the shapes, that every number is finite, and that all is in the file itself: no link is followed.
+Reading checks these, the shapes, the checksum of every chunk, that every number is finite, and that all is in the file
+itself: no link is followed.
 Arrays are filled for every frame: where `valid` is false they hold values bridged from the frames around.
 """
 
@@ -34,6 +35,7 @@ SCHEMA = 2
 Store = TypeVar("Store")
 Rows = np.ndarray | h5py.Dataset
 CHUNK = 1024  # frames of a long array in memory at once
+CHECKED = {"fletcher32": True}  # a checksum on every chunk
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ class FramesWriter:
         self._file.attrs.update(self._about | self._origin)
         shape = (self._size, self._size, 3)
         self._frames = self._file.create_dataset(
-            "frames", (0, *shape), "u1", maxshape=(None, *shape), chunks=(1, *shape)
+            "frames", (0, *shape), "u1", maxshape=(None, *shape), chunks=(1, *shape), **CHECKED
         )
         return self
 
@@ -275,7 +277,8 @@ def _write(path: Path, kind: str, store: Face | Gaze | Audio) -> None:
         for field in fields(store):
             value = getattr(store, field.name)
             if field.name in SHAPES[kind]:
-                data = file.create_dataset(field.name, value.shape, SHAPES[kind][field.name][1])
+                checked = CHECKED if value.size else {}
+                data = file.create_dataset(field.name, value.shape, SHAPES[kind][field.name][1], **checked)
                 for start in range(0, len(value), CHUNK):
                     data[start : start + CHUNK] = value[start : start + CHUNK]
             else:
@@ -352,7 +355,7 @@ def _open(path: Path, *kinds: str) -> Iterator[h5py.File]:
         raise InputError(f"{path}: no such file; the workflow makes it from the clip") from None
     except OSError as error:
         raise InputError(f"{path}: not a readable HDF5 file ({reason(error)}); delete it and run again") from None
-    with file:
+    with file, _damage_named(path):
         kind = file.attrs.get("kind", "foreign")
         if kind not in kinds:
             raise InputError(f"{path}: is a {kind} store, not a {' or '.join(kinds)} store")
@@ -361,3 +364,14 @@ def _open(path: Path, *kinds: str) -> Iterator[h5py.File]:
                 f"{path}: schema {file.attrs.get('schema')}, this version reads {SCHEMA}; delete it and run again"
             )
         yield file
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn HDF5's complaint of what it reads, which has no errno as the system's have, into one that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(f"{path}: is damaged ({reason(error)}); delete it and run again") from None

@@ -1,5 +1,6 @@
 import inspect
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -160,6 +161,28 @@ def test_a_damaged_frame_store_is_refused_by_name(tmp_path, how, said):
     damage(path, how)
     with pytest.raises(InputError, match=rf"frames\.h5: .*{said}"), stores.open_frames(path):
         pass
+
+
+def flip_a_bit(path: Path, array: str, row: int) -> None:
+    """Damage one stored number, as a bad disk does."""
+    with h5py.File(path) as file:
+        data = file[array]
+        chunk = data.id.get_chunk_info_by_coord((row, *[0] * (data.ndim - 1)))
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_damage_among_the_numbers_is_refused_when_they_are_read(tmp_path):
+    paths = write_clip(tmp_path, frames=5)
+    flip_a_bit(paths["face"], "pose", 0)
+    with pytest.raises(InputError, match=r"face\.h5: is damaged \(.*\); delete it and run again"):
+        stores.read_face(paths["face"])
+    flip_a_bit(paths["frames"], "frames", 3)
+    said = pytest.raises(InputError, match=r"frames\.h5: is damaged \(.*\); delete it and run again")
+    with said, stores.open_frames(paths["frames"]) as store:
+        assert store.frames[2].max() > 200
+        _ = store.frames[3]
 
 
 def test_stores_of_one_clip_belong_together(tmp_path):
