@@ -40,6 +40,7 @@ STREAMED = 2**32 - 1  # the length in the header of a wav file whose writer coul
 SHORT = 0.2  # s: a file that ends by more before the time it states was cut off
 WIDEST = 4  # times as wide as high, or as high as wide: a pixel beyond that is a damaged header
 SOUND_GAP = 0.03  # s: where the sound's own times jump by more, it is placed anew; less is rounding of the times
+H264 = {"vcodec": "libx264", "preset": "veryfast"}  # half of "medium"'s work, no larger, and 0.6 of 42 dB worse
 AAC = {"acodec": "aac", "audio_bitrate": "128k", "ar": 48000}  # 1024 samples a packet: 21 ms, less than a frame
 RECORD = "synopsis"  # mp4's tag for long texts: one of our own would hide title and comment from players
 BLANK = "0" * 64  # room for a digest
@@ -250,7 +251,7 @@ class VideoWriter:
             "video_size": (width, height),
             "framerate": _text(fps),
         }
-        encode = _tagged(ffmpeg.input("pipe:", **raw)).output(_url(self._picture), vcodec="libx264", crf=quality)
+        encode = _tagged(ffmpeg.input("pipe:", **raw)).output(_url(self._picture), **H264, crf=quality)
         command = encode.global_args("-loglevel", "error").compile(cmd=program())
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors)
 
