@@ -109,7 +109,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
 def read_sound(path: Path, rate: int) -> np.ndarray:
     """All of `sound_blocks`, (T,), at once."""
-    return np.concatenate([*sound_blocks(path, rate), np.zeros(0, np.float32)])
+    samples = bytearray()  # grows in place, where a list of blocks would be copied
+    for block in sound_blocks(path, rate):
+        samples += block.astype(np.float32).tobytes()
+    return np.frombuffer(samples, np.float32)
 
 
 def sound_blocks(path: Path, rate: int, start: float | None = None) -> Iterator[np.ndarray]:
