@@ -23,7 +23,7 @@ import psutil
 import yaml
 
 from pipeline.cli import run
-from pipeline.clip_names import RULE, VIDEO_SUFFIXES, media, usable
+from pipeline.clip_names import RULE, SOUND_SUFFIXES, VIDEO_SUFFIXES, media, usable
 from pipeline.code_digest import ROOT
 from pipeline.errors import InputError
 from pipeline.estimate import STAGE2_FACTOR, matrix_rate, multiply_adds, training_hours
@@ -34,7 +34,7 @@ from pipeline.provenance import laid_over, version
 GB = 1e9
 MINUTE = 1500  # frames of the clip that needs are told for: a minute at 25 frames/s
 CLIPS = 2  # that person and a driver
-LOOKING = 3.5e9  # multiply-adds that would take as long as a frame in crop and trackers, measured on two cores
+LOOKING = 6e9  # multiply-adds that would take as long as a frame in crop and trackers, by the demo on two cores
 IDLE = 0.8  # GB of a step before it loads a clip: torch and the libraries
 VALUE = 11  # bytes that training keeps per value the generator computes, measured with three of the presets
 PORTRAIT = 0.3  # GB of a person's portraits and checkpoints, at most
@@ -77,11 +77,13 @@ def main() -> None:
     demo = presets["demo"]
     findings = [find_python(), find_processor(), find_memory(demo), gpu, find_ffmpeg(), find_disk(demo)]
     findings += [*find_mesh(Path("weights")), find_slurm()]
-    clips = [look(path) for path in media(Path("data/videos"), VIDEO_SUFFIXES)]
+    videos, sounds = media(Path("data/videos"), VIDEO_SUFFIXES), media(Path("data/audio"), SOUND_SUFFIXES)
+    clips = [look(path) for path in videos]
     print(f"MyPortrait {version()} on this machine\n")
     for finding in findings:
         print(f"  {finding.what:<11}{finding.found}")
     print("\n".join(["", *preset_lines([*presets.values()]), "", *clip_lines(clips), results_line(Path("results"))]))
+    findings += [*same_names(videos), *same_names(sounds)]
     wrong = [finding for finding in [*findings, *clips] if finding.mend]
     if wrong:
         print("\nTo mend (! no demo before that)")
@@ -102,7 +104,7 @@ def wrapped(text: str, begin: str) -> str:
 def duration(hours: float) -> str:
     """0.13 -> "8 minutes"."""
     if hours == math.inf:
-        return "none, too little GPU memory is free"
+        return "GPU memory too small"
     if hours < 2:
         minutes = max(1, round(hours * 60))
         return f"{minutes} minute{'s' * (minutes > 1)}"
@@ -219,12 +221,10 @@ def read(path: Path) -> dict:
 
 def needs(preset: str, rate: float, on_gpu: bool) -> Need:
     """What a preset needs on a processor of `rate` multiply-adds per second, or on the GPU."""
-    config = (
-        read(PRESETS["default"]) if preset == "default" else laid_over(read(PRESETS["default"]), read(PRESETS[preset]))
-    )
+    config = laid_over(read(PRESETS["default"]), read(PRESETS[preset]))
     batch = max(config[stage]["schedule"]["batch"] for stage in STAGES)
     frames = MINUTE * 3 / GB
-    looking = MINUTE * (CLIPS + 1) * LOOKING / rate / 3600  # at the clips, and at what was rendered
+    looking = MINUTE * (CLIPS + 2) * LOOKING / rate / 3600  # what was rendered is encoded, tracked and shown: twice
     if on_gpu:
         learning = gpu_hours(config)
     else:
@@ -300,7 +300,8 @@ def preset_lines(found: list[Need]) -> list[str]:
     lines = ["For one person: a minute to learn from, a minute of somebody else to follow; rough figures"]
     lines.append(f"  {'preset':<9}{'picture':<13}{'time here':<20}{'memory':<9}{'disk':<9}networks")
     for need in found:
-        time = f"{'over' if need.other_trackers else 'about'} {duration(need.hours)}"
+        about = "" if need.hours == math.inf else "over " if need.other_trackers else "about "
+        time = about + duration(need.hours)
         lacking = f"{len(need.lacking)} missing" if need.lacking else "there, or fetched by the first run"
         size, memory, disk = f"{need.size} x {need.size}", f"{need.memory:.1f} GB", f"{need.disk:.1f} GB"
         lines.append(f"  {need.preset:<9}{size:<13}{time:<20}{memory:<9}{disk:<9}{lacking}")
@@ -332,6 +333,15 @@ def look(path: Path) -> Finding:
     poor += [f"{width}x{height} px is small"] * (min(width, height) < SMALL)
     poor += [f"{rate:.0f} frames/s is slow, mouths need 25"] * (0 < rate < SLOW)
     return Finding(path.name, f"{seconds:.0f} s, {width}x{height} px, {rate:.4g} frames/s, {sound}", "; ".join(poor))
+
+
+def same_names(paths: list[Path]) -> Iterator[Finding]:
+    """Files that differ in their endings only: the workflow does not begin before one of them is gone."""
+    first: dict[str, Path] = {}
+    for path in (path for path in paths if usable(path.stem)):
+        if path.stem in first:
+            yield Finding(str(path), "", f"{first[path.stem]} has the same name; keep one of the two", hinders=True)
+        first.setdefault(path.stem, path)
 
 
 def clip_lines(clips: list[Finding]) -> list[str]:

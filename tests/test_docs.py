@@ -31,6 +31,7 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT /
 NOT_RUN = {
     "source .venv/bin/activate": "changes the reader's own shell",
     "python -m pipeline.<step>": "stands for every step",
+    "pip install": "a word, not an order",
 }
 LANGUAGES = {"sh", "python", "yaml", "diff", "text"}  # text: what no machine reads
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
@@ -39,8 +40,8 @@ PLAN = """
 import json, os, sys
 from snakemake.cli import main
 
-status = []
-for number, words in enumerate(json.loads(sys.argv[1])):
+commands, running, status = json.loads(sys.argv[1]), {}, {}
+for number, words in enumerate(commands):
     child = os.fork()
     if child == 0:
         said = os.open(f"plan{number}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
@@ -48,8 +49,11 @@ for number, words in enumerate(json.loads(sys.argv[1])):
         sys.argv = ["snakemake", *words]
         main(words)
         os._exit(0)
-    status.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(json.dumps(status))
+    running[child] = number
+    while len(running) > (1 if number + 1 < len(commands) else 0):
+        ended, how = os.wait()
+        status[running.pop(ended)] = os.waitstatus_to_exitcode(how)
+print(json.dumps([status[number] for number in range(len(commands))]))
 """
 
 
@@ -66,10 +70,10 @@ def commands() -> Iterator[tuple[str, str]]:
                 yield page, command
 
 
-COMMANDS = list(dict.fromkeys(pair for pair in commands() if pair[1] not in NOT_RUN))
-PLANNED = [(page, command) for page, command in COMMANDS if re.match(r"(\w+=\S+ )*snakemake ", command)]
-MADE = sorted({command for _, command in COMMANDS if command.startswith("make ")})
-STEPS = sorted({command for _, command in COMMANDS if command.startswith("python -m pipeline.")})
+COMMANDS = {command: page for page, command in reversed([*commands()]) if command not in NOT_RUN}  # the first page
+PLANNED = [(page, command) for command, page in COMMANDS.items() if re.match(r"(\w+=\S+ )*snakemake ", command)]
+MADE = sorted(command for command in COMMANDS if command.startswith("make "))
+STEPS = sorted(command for command in COMMANDS if command.startswith("python -m pipeline."))
 
 
 @pytest.fixture(scope="module")

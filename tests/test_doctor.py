@@ -103,6 +103,13 @@ def test_many_clips_do_not_fill_the_screen_and_the_bad_ones_are_still_named(fold
     assert "and 23 more" in said and "- z.mp4: is empty" in said
 
 
+def test_two_clips_of_one_name_hinder_as_the_workflow_does_not_begin(folder, capsys):
+    for name in ("a.mp4", "a.mov", "b.mp4"):
+        write_clip(folder / f"data/videos/{name}", np.zeros((1, 256, 256, 3), np.uint8))
+    said = screen(capsys, status=1)
+    assert "! data/videos/a.mp4: data/videos/a.mov has the same name; keep one of the two" in said
+
+
 def test_names_are_those_that_the_workflow_takes():
     rules = (ROOT / "workflow/rules/common.smk").read_text()
     if "from pipeline.clip_names import" not in rules:
@@ -191,7 +198,7 @@ def test_on_a_gpu_the_time_is_that_of_its_own_steps(folder, monkeypatch):
     monkeypatch.setattr(doctor, "step_seconds", lambda layout, batch, place: 0.01 * batch)
     images = 480000 + doctor.STAGE2_FACTOR * 160000
     looking = doctor.needs("default", 1e11, on_gpu=True).hours - 0.01 * images / 3600
-    assert 0 < looking < 0.1
+    assert 0 < looking < 0.2
 
 
 def test_a_gpu_that_is_too_small_is_told(folder, monkeypatch):
@@ -200,7 +207,7 @@ def test_a_gpu_that_is_too_small_is_told(folder, monkeypatch):
 
     monkeypatch.setattr(doctor, "step_seconds", full)
     line = doctor.preset_lines([doctor.needs("default", 1e11, on_gpu=True)])[2]
-    assert "too little GPU memory" in line
+    assert "GPU memory too small" in line
 
 
 def test_a_step_of_the_generator_is_timed():
