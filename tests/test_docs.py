@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -219,6 +220,14 @@ def test_every_message_that_is_explained_is_one_that_is_said():
     table = PAGES["docs/footage.md"].split("| it says |")[1]
     explained = re.findall(r"^\| `([^`]+)` \|", table, re.M)
     assert len(explained) > 12 and not [message for message in explained if message not in said]
+
+
+def test_the_version_is_the_same_everywhere():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == provenance.version() and cited["version"] in (ROOT / "CHANGELOG.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert cited["license"] == project["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / project["license-files"][0]).read_text()
 
 
 def test_the_layout_of_the_stores_is_as_described(tmp_path):
