@@ -143,7 +143,7 @@ def find_processor() -> Finding:
     names = re.findall(r"^model name\s*: (.+)$", info.read_text() if info.exists() else "", re.M)
     name = names[0] if names else platform.processor() or platform.machine()
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    busy = f"other programs keep it busy (load {load:.1f}): times here and below grow accordingly"
+    busy = f"other programs keep it busy (load {load:.1f}); the times above may be too long"
     return Finding("processor", f"{name}, {cores} cores", busy if load > cores else "")
 
 
