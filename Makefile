@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := results/Astronaut_driven_by_Admiral.mp4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-slurm bench lint clean
+.PHONY: setup doctor demo test test-slurm bench lint clean
 
 setup: .venv/ready
 
@@ -16,6 +16,9 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-no-deps.txt
 	touch $@
+
+doctor: setup
+	@$(BIN)/python -m pipeline.doctor
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES) --configfile workflow/presets/demo.yaml -- $(DEMO)

@@ -6,6 +6,7 @@ docstrings, so explaining a line re-runs nothing.
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 
 PACKAGES = ("pipeline", "models")
@@ -15,21 +16,28 @@ ROOT = Path(__file__).parent.parent
 def code_digest(module: str) -> str:
     """Hexadecimal digest of `module` ("pipeline.crop") and of all it imports from `pipeline` and `models`."""
     digest = hashlib.sha256()
-    for name, tree in sorted(modules_behind(module).items()):
-        digest.update(name.encode() + ast.dump(without_docstrings(tree)).encode())
+    for name, source in sorted(sources_behind(module).items()):
+        digest.update(name.encode() + parsed(source)[0])
     return digest.hexdigest()[:16]
 
 
-def modules_behind(module: str) -> dict[str, ast.Module]:
-    """Name and syntax tree of a module and all it imports here; absolute imports only, as everywhere."""
-    found: dict[str, ast.Module] = {}
+def sources_behind(module: str) -> dict[str, str]:
+    """Name and text of a module and all it imports here; absolute imports only, as everywhere."""
+    found: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         if name not in found:
-            found[name] = ast.parse(source_of(name).read_text())
-            waiting += [imported for imported in imports_of(found[name]) if source_of(imported)]
+            found[name] = source_of(name).read_text()
+            waiting += [imported for imported in parsed(found[name])[1] if source_of(imported)]
     return found
+
+
+@cache  # steps share most of their modules
+def parsed(source: str) -> tuple[bytes, list[str]]:
+    """A module's syntax tree without docstrings, as text, and the names that it imports."""
+    tree = ast.parse(source)
+    return ast.dump(without_docstrings(tree)).encode(), imports_of(tree)
 
 
 def source_of(module: str) -> Path | None:

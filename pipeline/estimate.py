@@ -1,18 +1,16 @@
 """How long training will take on this machine, said before it starts. Light: no torch, a fraction of a second."""
 
+import os
 import re
 import shutil
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
 TRAINING_PASSES = 3  # forward, and backward for inputs and for weights
 STAGE2_FACTOR = 1.4  # the mesh and the discriminator beside the generator, measured with the demo preset
-FLOAT32, BFLOAT16 = (
-    0.5,
-    1.0,
-)  # part of the float32 matrix-product rate that training reaches, by the best arithmetic there
+FLOAT32, BFLOAT16 = 0.5, 1.0  # part of the float32 matrix rate that training reaches, by the arithmetic there is
 PATIENCE = 1.0  # hours
 
 
@@ -30,15 +28,20 @@ def multiply_adds(layout: dict) -> float:
 
 
 def matrix_rate() -> float:
-    """Multiply-adds per second of this machine's processor, measured on a float32 matrix product."""
+    """Multiply-adds per second of this machine's processor when it is free, measured on a float32 matrix product.
+
+    The processor's own time counts, which other programs hardly change, divided among the threads that share the work.
+    """
+    cores, asked = len(os.sched_getaffinity(0)), os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    threads = min(int(asked), cores) if asked else cores
     a = np.ones((1024, 1024), np.float32)
     a @ a  # threads start here
     seconds = []
     for _ in range(5):
-        start = perf_counter()
+        start = process_time()
         a @ a
-        seconds.append(perf_counter() - start)
-    return 1024**3 / min(seconds)  # the best of five: other programs only ever slow it down
+        seconds.append(process_time() - start)
+    return 1024**3 * threads / min(seconds)
 
 
 def efficiency() -> float:
@@ -49,16 +52,16 @@ def efficiency() -> float:
 
 
 def training_hours(config: dict, rate: float) -> float:
-    """Hours of both stages at `rate` multiply-adds per second."""
+    """Hours of both stages on this processor, whose matrix products reach `rate` multiply-adds per second."""
     images = config["train_stage1"]["schedule"]["images"] + STAGE2_FACTOR * config["train_stage2"]["schedule"]["images"]
-    return images * TRAINING_PASSES * multiply_adds(config["model"]) / rate / 3600
+    return images * TRAINING_PASSES * multiply_adds(config["model"]) / (rate * efficiency()) / 3600
 
 
 def announce_duration(config: dict) -> None:
     """Where there is no GPU and training will be slow, say how slow, and what is quick."""
     if config["device"] == "cuda" or shutil.which("nvidia-smi"):
         return
-    hours = training_hours(config, matrix_rate() * efficiency())
+    hours = training_hours(config, matrix_rate())
     if hours > PATIENCE:
         print(
             f"No GPU here: training one person with this configuration takes about {hours:.0f} hours on this machine.\n"

@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from pipeline.clip_names import NAME, RULE, SOUND_SUFFIXES, VIDEO_SUFFIXES, media, usable
 from pipeline.code_digest import code_digest as code
 from pipeline.errors import InputError
 from pipeline.estimate import announce_duration
@@ -40,41 +41,17 @@ SHAPING += ["render.smoothing", "render.quality"]
 WEIGHTS, MANIFEST = Path("weights"), read_manifest()
 HAS_GPU = int(bool(shutil.which("nvidia-smi")))  # small networks take a GPU's turn only where there is one
 
-VIDEO_SUFFIXES = {
-    ".mp4",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".3gp",
-    ".wmv",
-}
-SOUND_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus"}
 ACTORS = ["Admiral", "Astronaut"]  # the demo actors, made on demand
-NAME = r"(?:(?!_driven_by_|_speaks_|_offline)[A-Za-z0-9._-])+"
-LONGEST = 60  # letters of a name: two of them, and more, make a file name
-OVER_AND_OVER = r"(.+?)\1{19}"  # Snakemake takes such names for an endless recursion
 
 
 def find_media(folder, suffixes):
     """Name -> file, for every file of these kinds in the folder, and a line on each whose name cannot be used: it
     becomes part of other files' names and of commands, and must not be read as anything else."""
     files, left_out = {}, []
-    for path in sorted(Path(folder).glob("*")):
+    for path in media(folder, suffixes):
         name = path.stem
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        if not re.fullmatch(NAME, name) or len(name) > LONGEST or re.search(OVER_AND_OVER, name):
-            left_out.append(
-                f"{str(path)!r}: rename it; a name has at most {LONGEST} of A to Z, a to z, 0 to 9, '-', '_' and '.', "
-                "nothing twenty times over, and neither '_driven_by_' nor '_speaks_' nor '_offline' in it"
-            )
+        if not usable(name):
+            left_out.append(f"{str(path)!r}: {RULE}")
             if any(name in word for word in sys.argv):
                 sys.exit(f"error: {left_out[-1]}")
         elif name in files:
