@@ -110,18 +110,6 @@ def test_two_clips_of_one_name_hinder_as_the_workflow_does_not_begin(folder, cap
     assert "! data/videos/a.mp4: data/videos/a.mov has the same name; keep one of the two" in said
 
 
-def test_names_are_those_that_the_workflow_takes():
-    rules = (ROOT / "workflow/rules/common.smk").read_text()
-    if "from pipeline.clip_names import" not in rules:
-        for constant in ("NAME", "OVER_AND_OVER"):
-            assert f'{constant} = r"{getattr(clip_names, constant)}"' in rules
-        assert f"LONGEST = {clip_names.LONGEST} " in rules
-        assert (
-            set(re.findall(r'"(\.\w+)",?', rules.split("ACTORS")[0]))
-            == clip_names.VIDEO_SUFFIXES | clip_names.SOUND_SUFFIXES
-        )
-
-
 @pytest.mark.parametrize("name", ["a b", "ümlaut", "a_speaks_b", "x" * 20, "".join(map(str, range(10, 41))), ""])
 def test_such_names_are_not_usable(name):
     assert not clip_names.usable(name) and clip_names.usable("A-b.c_1")
