@@ -109,7 +109,7 @@ def main(
     motion, valid = load_motion(driver.face, driver.gaze)
     start = round(len(valid) * first)
     asked = take(transferred(motion, neutral(take(motion, valid)), neutral(own), transfer), slice(start, None))
-    led = since(stores.read_face(driver.face), start)
+    led = stores.read_face(driver.face).since(start)
     result, truth = partial(decoded, video, size, batch), partial(stored, driver.frames, size, batch, start)
 
     # track the video again
@@ -169,12 +169,6 @@ def main(
     }
     missing = {name: missing.get(name, reason) for name in KEYS if figures[name] is None}
     write(out, {**figures, "missing": missing, "measured_with": measured_with})
-
-
-def since(face: stores.Face, start: int) -> stores.Face:
-    """The frames from `start` on."""
-    names = ("pose", "expression", "position", "landmarks", "mesh", "valid")
-    return replace(face, **{name: getattr(face, name)[start:] for name in names})
 
 
 def decoded(video: Path, size: int, batch: int) -> Iterator[np.ndarray]:

@@ -121,7 +121,7 @@ class Checkpoint:
         except Exception as error:  # torch raises anything from UnpicklingError to RuntimeError on a damaged file
             print(f"{self.path}: unreadable ({type(error).__name__}); starting afresh", flush=True)
             return 0, []
-        if state["fingerprint"] != self.fingerprint:
+        if state["fingerprint"] != self.fingerprint or not self.parts.keys() <= state.keys():
             print(f"{self.path}: of another configuration or other inputs; starting afresh", flush=True)
             return 0, []
         for name, part in self.parts.items():

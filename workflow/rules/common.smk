@@ -27,6 +27,7 @@ OFFLINE = config["train_stage2"] | {
     "schedule": config["train_stage2"]["schedule"] | {"images": config["offline"]["images"]},
     "weights": config["train_stage2"]["weights"] | config["offline"]["weights"],
 }
+USED = [*PARTS.values(), *(name for name in ("lpips", "fid") if config["measure"][name])]  # networks of a result
 PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
 MEASURES = HELD_OUT | {"size": config["model"]["size"], "batch": config["measure"]["batch"]}
 MEASURES |= {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}}
@@ -57,7 +58,7 @@ VIDEO_SUFFIXES = {
 }
 SOUND_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus"}
 ACTORS = ["Admiral", "Astronaut"]  # the demo actors, made on demand
-NAME = r"(?:(?!_driven_by_|_speaks_|_offline)[A-Za-z0-9._-])+"
+NAME = r"(?:(?!_driven_by_|_speaks_|_offline|\.side_by_side)[A-Za-z0-9._-])+"
 LONGEST = 60  # letters of a name: two of them, and more, make a file name
 OVER_AND_OVER = r"(.+?)\1{19}"  # Snakemake takes such names for an endless recursion
 
@@ -73,7 +74,7 @@ def find_media(folder, suffixes):
         if not re.fullmatch(NAME, name) or len(name) > LONGEST or re.search(OVER_AND_OVER, name):
             left_out.append(
                 f"{str(path)!r}: rename it; a name has at most {LONGEST} of A to Z, a to z, 0 to 9, '-', '_' and '.', "
-                "nothing twenty times over, and neither '_driven_by_' nor '_speaks_' nor '_offline' in it"
+                "nothing twenty times over, and none of '_driven_by_', '_speaks_', '_offline', '.side_by_side' in it"
             )
             if any(name in word for word in sys.argv):
                 sys.exit(f"error: {left_out[-1]}")
@@ -179,8 +180,7 @@ def networks(*components):
     the run here, before any work, in one list; the face mesh is made by its own rule."""
 
     def paths(wildcards):
-        chosen = {*PARTS.values(), *(name for name in ("lpips", "fid") if config["measure"][name])}
-        needed = sorted({name for component in chosen for name in NETWORKS[component]} - {*NETWORKS["mediapipe"]})
+        needed = sorted({name for component in USED for name in NETWORKS[component]} - {*NETWORKS["mediapipe"]})
         lacking = [how_to_get(name, WEIGHTS) for name in needed if not (WEIGHTS / MANIFEST[name].file).exists()]
         identity = config["measure"]["identity"]
         if identity and not Path(identity).exists():

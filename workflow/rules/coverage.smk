@@ -13,7 +13,12 @@ rule coverage:
         auxiliary_gaze=auxiliary_stores("gaze"),
     output:
         figures="results/{target}_driven_by_{driver}.coverage.json",
-        picture="results/{target}_driven_by_{driver}.coverage.png",
+        picture=report(
+            "results/{target}_driven_by_{driver}.coverage.png",
+            caption="../report/coverage.rst",
+            category="{target}_driven_by_{driver}",
+            labels={"shows": "5 coverage"},
+        ),
     log:
         "logs/coverage/{target}_driven_by_{driver}.log",
     benchmark:
