@@ -18,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.media import VideoWriter, read_frames
 from pipeline.pictures import resized
 from pipeline.plots import Trace, draw_losses, draw_traces, read_log
+from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, Config
 from pipeline.result_page import write_page
 from pipeline.sheets import read, save, sheet, stacked
@@ -111,7 +112,8 @@ def main(
         stores.open_frames(frames) as store,
         VideoWriter(side_by_side, size=(2 * size, size), comment=BESIDE, **about) as writer,
     ):
-        for index, frame in enumerate(read_frames(video)):
+        watched = progress(read_frames(video), name=f"{page.parent.name}: frames", unit="frames", total=len(apart))
+        for index, frame in enumerate(watched):
             pair = Pair(resized(store.frames[start + index], size), frame.image)
             if index in spread or index in furthest:
                 shown[index] = Pair(*(picture.copy() for picture in pair))
@@ -133,7 +135,7 @@ def main(
     named |= dict(zip(["coverage"], coverage, strict=False))
     texts = {path.stem: " ".join(path.read_text().split()) for path in captions}
     write_page(page, template, side_by_side, named, texts, report, made, components)
-    print(f"{page}: {len(apart)} frames, the worst at {', '.join(f'{k / clock:.1f}' for k in furthest)} s")
+    print(f"{page}: {len(apart)} frames; {beside} and result differ most at {apart.argmax() / clock:.1f} s")
 
 
 def distances(led: stores.Face, own: stores.Face, led_size: int, own_size: int, which: slice) -> np.ndarray:

@@ -23,6 +23,7 @@ from pipeline.manifest import find, licences
 from pipeline.media import read_frames, read_sound
 from pipeline.motion import Motion, Transfer, load_learned, load_motion, nearest, neutral, take, transferred
 from pipeline.pictures import resized
+from pipeline.progress import passes
 from pipeline.trackers import Batches, FaceName, GazeName, open_face_tracker, open_gaze_tracker
 
 PIXELS = ("l1", "psnr", "ssim", "mouth_l1")
@@ -111,6 +112,7 @@ def main(
     asked = take(transferred(motion, neutral(take(motion, valid)), neutral(own), transfer), slice(start, None))
     led = stores.read_face(driver.face).since(start)
     result, truth = partial(decoded, video, size, batch), partial(stored, driver.frames, size, batch, start)
+    result = passes(result, len(led.valid), f"{out.name.split('.')[0]}: result")
 
     # track the video again
     face = open_face_tracker(trackers.face, networks, place).track(result, size, stores.read_face(target.face).neutral)

@@ -8,6 +8,7 @@ from pipeline import pictures, provenance, stores
 from pipeline.cli import run
 from pipeline.files import whole
 from pipeline.media import VideoWriter, read_frames
+from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, RENDERED, Config
 
 
@@ -41,10 +42,11 @@ def main(
         made = provenance.record("pipeline.present", [frames, audio], config, shown=provenance.read(video))
         with stores.open_frames(frames) as store:
             start, fps = round(len(store) * first), store.fps
+            count = len(store) - start
         size = len(next(read_frames(video)).image)
         about = {"fps": fps, "sound": audio, "sound_start": start / fps, "quality": quality, "record": made}
         with VideoWriter(out, size=size, comment=RENDERED, **about) as writer:
-            for frame in read_frames(video):
+            for frame in progress(read_frames(video), name=f"{out.stem}: label", unit="frames", total=count):
                 writer.write(pictures.label(frame.image, label, across=1)[None])
     else:
         with whole(out) as temporary:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from pipeline import stores
 from pipeline.cli import run
@@ -11,6 +10,7 @@ from pipeline.device import pick_device
 from pipeline.media import VideoWriter
 from pipeline.motion import Transfer, load_motion, neutral, smoothed, take, to, transferred
 from pipeline.portrait import load_portrait, pictures
+from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, RENDERED, Config, record
 
 
@@ -57,18 +57,16 @@ def main(
         fps = store.fps
     start = round(len(valid) * first)
     inputs = [portrait, frames, face, gaze, audio, *filter(None, [speech])]
-    with VideoWriter(
-        out,
-        size=person.layout.size,
-        fps=fps,
-        sound=audio,
-        sound_start=float(start / fps),
-        quality=quality,
-        comment=RENDERED,
-        record=record("pipeline.render", inputs, config),
-    ) as video:
-        for begin in tqdm(range(start, len(valid), batch), desc="render", unit="batch", mininterval=5):
-            video.write(pictures(person, to(take(asked, slice(begin, begin + batch)), place)))
+    about = {"fps": fps, "sound": audio, "sound_start": float(start / fps), "quality": quality}
+    about |= {"comment": RENDERED, "record": record("pipeline.render", inputs, config)}
+    with (
+        VideoWriter(out, size=person.layout.size, **about) as video,
+        progress(name=f"{out.stem}: render", unit="frames", total=len(valid) - start) as bar,
+    ):
+        for begin in range(start, len(valid), batch):
+            rendered = pictures(person, to(take(asked, slice(begin, begin + batch)), place))
+            video.write(rendered)
+            bar.update(len(rendered))
 
 
 if __name__ == "__main__":

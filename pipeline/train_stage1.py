@@ -85,7 +85,7 @@ def main(
     )
     first, log = checkpoint.resume()
 
-    for step in steps(first, schedule.steps, schedule.batch, "Stage I"):
+    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage I"):
         # the frames of this step
         index = processes.part(sample(data.valid, step, schedule.batch, schedule.seed))
         truth = data.images[index].float() / 255

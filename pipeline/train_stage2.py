@@ -143,7 +143,7 @@ def main(
     first, log = checkpoint.resume()
     everyone = torch.arange(len(texture))
 
-    for step in steps(first, schedule.steps, schedule.batch, "Stage II"):
+    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage II"):
         # half performing frames with their pictures, half auxiliary motion without
         index = processes.part(sample(data.valid, step, schedule.batch // 2, schedule.seed))
         other = processes.part(sample(everyone, step, schedule.batch // 2, schedule.seed + 1)).to(place)

@@ -117,7 +117,7 @@ def test_another_label_or_a_file_that_says_the_same_does_not_render_again(projec
     (project.folder / "same.yaml").write_text("held_out: 0.2\n")
     assert Project(project.folder, *project.configs, "same.yaml").planned(DRIVEN) == {}
     changed("config.yaml", "label: synthetic", "label: made up")
-    assert project.planned(DRIVEN) == {"present": 1}
+    assert project.planned(DRIVEN) == {"illustrate": 1, "present": 1}
 
 
 def test_the_log_of_every_term_is_kept(project):
@@ -132,7 +132,7 @@ def test_a_second_run_has_nothing_to_do(project):
 
 def test_a_changed_stage2_weight_reruns_stage2_and_below(project, changed):
     changed("config.yaml", "perceptual: 0", "perceptual: 1")
-    assert set(project.planned(DRIVEN)) == {"train_stage2", "render", "measure", "present"}
+    assert set(project.planned(DRIVEN)) == {"train_stage2", "render", "measure", "illustrate", "present"}
 
 
 def test_a_new_driver_does_not_train_the_target_again(project):
@@ -140,7 +140,8 @@ def test_a_new_driver_does_not_train_the_target_again(project):
     videos.mkdir(parents=True)
     shutil.copy(project.folder / "work/actors/Admiral.mp4", videos / "New.mp4")
     planned = project.planned("results/Astronaut_driven_by_New.mp4")
-    assert planned == {"crop": 1, "track_face": 1, "track_gaze": 1, "render": 1, "measure": 1, "present": 1}
+    once = "crop", "track_face", "track_gaze", "render", "measure", "coverage", "illustrate", "present"
+    assert planned == dict.fromkeys(once, 1)
     assert project.planned(DRIVEN) == {}
     shutil.rmtree(videos)
 
@@ -173,7 +174,7 @@ def test_an_edited_docstring_reruns_nothing(project, changed):
 
 def test_an_edited_step_reruns_that_step_and_below(project, changed):
     changed("pipeline/render.py", "image.float() * 255", "image.float() * 254")
-    assert set(project.planned(DRIVEN)) == {"render", "measure", "present"}
+    assert set(project.planned(DRIVEN)) == {"render", "measure", "illustrate", "present"}
 
 
 def test_a_wrong_name_is_answered_in_one_line_with_the_names_there_are(project):
