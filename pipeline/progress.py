@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 from tqdm import tqdm
 
-SOONEST = 5.0  # s between two lines
+SOONEST = 10.0  # s between two lines
 LATER = 0.05  # of the time gone by: the longer a step takes, the rarer its lines
 
 

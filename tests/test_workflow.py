@@ -1,6 +1,7 @@
 """The whole workflow on two seconds of the demo actors, and what runs again after which change."""
 
 import json
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -229,3 +230,19 @@ def test_presets_change_only_keys_there_are(preset):
                 check(value, base[key])
 
     check(yaml.safe_load(preset.read_text()), yaml.safe_load((ROOT / "config.yaml").read_text()))
+
+
+def test_the_report_shows_every_part_of_every_result_and_fetches_nothing(project, monkeypatch):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
+    done = project.snakemake("--report", "results/report.html", "--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (project.folder / "results/report.html").read_text()
+    shown = json.loads(re.search(r"var results = (\{.*\});$", text, re.M)[1])
+    parts = {"page.html", "contact.png", "worst.png", "motion.png", "learning.png", "losses.png"}
+    for result in map(Path, (DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF)):
+        assert parts == {Path(path).name for path in shown if Path(path).parent.name == result.stem}
+    assert "results/Astronaut_driven_by_Admiral.coverage.png" in shown
+    assert all(entry["caption"] and entry["data_uri"].startswith("data:") for entry in shown.values())
+    assert not re.search(r'<(script|link|img)[^>]*(src|href)="https?:', text)
+    assert "prefers-color-scheme" in text  # the project's own style, by the profile

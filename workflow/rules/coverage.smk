@@ -1,5 +1,6 @@
 # Reads the stores of a target, a driver and the target's auxiliary clips; no portrait, so nothing is trained.
 # Makes results/{name}.coverage.{json,png}: how much of the driver's motion the target does not show, and what helps.
+# In no group: it would tie the clips' preparation, or two results, together into one job of a cluster.
 
 
 rule coverage:
@@ -23,8 +24,6 @@ rule coverage:
         "logs/coverage/{target}_driven_by_{driver}.log",
     benchmark:
         "benchmarks/coverage/{target}_driven_by_{driver}.tsv"
-    group:
-        "prepare"
     conda:
         "../../envs/main.yaml"
     params:
