@@ -142,7 +142,9 @@ def main(
     else:
         missing |= dict.fromkeys((*PIXELS, "lpips"), NO_TRUTH)
     if likeness.fid:
-        real = partial(stored, target.frames, size, batch, 0)
+        with stores.open_frames(target.frames) as clip:
+            count = len(clip)
+        real = passes(partial(stored, target.frames, size, batch, 0), count, f"{target.frames.parent.name}: clip")
         figures["fid"], with_what["fid"] = fid(result, real, find("inception", networks), place)
     if likeness.identity and face.valid.any():
         reference = learned[nearest(asked, own)].numpy()  # the learned frame whose motion is nearest
