@@ -172,10 +172,17 @@ def traces(led: stores.Face, own: stores.Face) -> list[Trace]:
         "yaw, °": lambda face: np.degrees(face.pose[:, 1]),
         "pitch, °": lambda face: np.degrees(face.pose[:, 0]),
         "roll, °": lambda face: np.degrees(face.pose[:, 2]),
-        "mouth open,\neye distances": lambda face: mouth_opening(torch.from_numpy(face.landmarks)).numpy(),
-        "eyes open,\neye widths": lambda face: eye_opening(face.landmarks),
+        "mouth, eye distances": lambda face: mouth_opening(torch.from_numpy(face.landmarks)).numpy(),
+        "eyes, eye widths": lambda face: eye_opening(face.landmarks),
     }
-    return [Trace(name, departures(curve(led), led), departures(curve(own), own)) for name, curve in curves.items()]
+    both = led.valid & own.valid
+    found = []
+    for name, curve in curves.items():
+        driver, result = curve(led), curve(own)
+        r = figures.pearson(driver[both], result[both])
+        name = name if r is None else f"{name}\nr = {r:.2f}"
+        found.append(Trace(name, departures(driver, led), departures(result, own)))
+    return found
 
 
 def departures(curve: np.ndarray, face: stores.Face) -> np.ndarray:

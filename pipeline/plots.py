@@ -48,7 +48,7 @@ def draw_losses(path: Path, logs: list[tuple[str, dict[str, np.ndarray]]]) -> No
     terms = [(stage, name, log["images"], values) for stage, log in logs for name, values in log.items()]
     terms = [term for term in terms if term[1] != "images" and len(term[3])]
     rows = max(1, -(-len(terms) // COLUMNS))
-    figure = Figure(figsize=(WIDTH, 0.3 + 1.9 * rows), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.9 * rows), dpi=DPI, layout="constrained")
     every = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axes, (stage, name, images, values) in zip(every, terms, strict=False):
         axes.plot(images, values, ".", color=PALE, markersize=4)
@@ -59,6 +59,7 @@ def draw_losses(path: Path, logs: list[tuple[str, dict[str, np.ndarray]]]) -> No
         tidy(axes)
     for axes in every[len(terms) :]:
         axes.set_axis_off()
+    figure.supxlabel("images seen", fontsize=9, color=INK)
     save(path, figure)
 
 
