@@ -48,7 +48,7 @@ def inputs(tmp_path, monkeypatch) -> dict:
     stores.write_face(Path("tracked.h5"), face_of(FRAMES, SIZE, landmarks=moved))
     Path("metrics.json").write_text(json.dumps(report_of()))
     Path("stage1.losses.tsv").write_text("images\treconstruction\n10\t0.5\n20\t0.25\n")
-    save(Path("stage1.preview.png"), np.full((30, 60, 3), 99, np.uint8))
+    save(Path("stage1.preview.png"), np.random.default_rng(2).integers(0, 255, (30, 60, 3), np.uint8))
     texts = sorted((ROOT / "workflow/report").glob("*.rst"))
     return {
         **{"video": Path("rendered.mp4"), "metrics": Path("metrics.json"), "tracked": Path("tracked.h5")},

@@ -1,5 +1,4 @@
-import io
-import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,20 +7,18 @@ from pipeline import progress
 
 
 @pytest.fixture
-def log(monkeypatch) -> io.StringIO:
-    """What goes to stderr, which is no terminal; a line as often as there is something to say."""
-    written = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
+def log(monkeypatch, capsys) -> Callable[[], str]:
+    """What went to stderr, which is no terminal; a line as often as there is something to say."""
     monkeypatch.setattr(progress, "SOONEST", 0)
     monkeypatch.setattr(progress, "LATER", 0)
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    return written
+    return lambda: capsys.readouterr().err
 
 
 def test_a_log_gets_whole_lines_with_done_total_speed_and_time_left(log):
     for _ in progress.progress(range(3), name="Anna: look", unit="frames", total=3):
         pass
-    text = log.getvalue()
+    text = log()
     assert "\r" not in text and text.endswith("\n") and "\n\n" not in text
     lines = text.splitlines()
     assert lines[0].startswith("Anna: look: 1 of 3 frames, 33 %, ") and lines[0].endswith(" left")
@@ -32,7 +29,7 @@ def test_lines_grow_rare_the_longer_a_step_takes(log, monkeypatch):
     monkeypatch.setattr(progress, "SOONEST", 60)
     for _ in progress.progress(range(1000), name="fast", unit="frames", total=1000):
         pass
-    assert len(log.getvalue().splitlines()) == 1
+    assert len(log().splitlines()) == 1
 
 
 def test_a_continued_step_counts_what_was_done_before_but_not_into_its_speed():
@@ -49,10 +46,10 @@ def test_every_pass_over_the_batches_is_counted_in_frames(log):
     batches = progress.passes(lambda: [np.zeros((3, 2)), np.zeros((2, 2))], 5, "Anna: face")
     for _ in range(2):
         assert sum(len(batch) for batch in batches()) == 5
-    last = [line for line in log.getvalue().splitlines() if "5 of 5 frames" in line]
+    last = [line for line in log().splitlines() if "5 of 5 frames" in line]
     assert [line.split(":")[1] for line in last if "in all" in line] == [" face, pass 1", " face, pass 2"]
 
 
 def test_a_quiet_process_says_nothing(log):
     list(progress.progress(range(3), name="second process", unit="frames", total=3, quiet=True))
-    assert log.getvalue() == ""
+    assert log() == ""
