@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 
-from models.face_parameters import mouth_opening
 from pipeline import metrics as figures
 from pipeline import pictures, provenance, stores
 from pipeline.cli import run
@@ -172,7 +170,7 @@ def traces(led: stores.Face, own: stores.Face) -> list[Trace]:
         "yaw, °": lambda face: np.degrees(face.pose[:, 1]),
         "pitch, °": lambda face: np.degrees(face.pose[:, 0]),
         "roll, °": lambda face: np.degrees(face.pose[:, 2]),
-        "mouth, eye distances": lambda face: mouth_opening(torch.from_numpy(face.landmarks)).numpy(),
+        "mouth, eye distances": lambda face: mouth_opening(face.landmarks),
         "eyes, eye widths": lambda face: eye_opening(face.landmarks),
     }
     both = led.valid & own.valid
@@ -191,15 +189,19 @@ def departures(curve: np.ndarray, face: stores.Face) -> np.ndarray:
     return seen - (np.nanmedian(seen) if face.valid.any() else 0)
 
 
+def gap(landmarks: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
+    """(N, 68, 2) -> (N,): mean distance between the landmarks of each pair, px."""
+    return np.mean([np.linalg.norm(landmarks[:, one] - landmarks[:, other], axis=1) for one, other in pairs], 0)
+
+
+def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
+    """(N,) gap between the lips, as models.face_parameters has it; without torch, which takes seconds to import."""
+    return gap(landmarks, (61, 67), (62, 66), (63, 65)) / gap(landmarks, (36, 45))
+
+
 def eye_opening(landmarks: np.ndarray) -> np.ndarray:
-    """(N, 68, 2) -> (N,): gap of the lids over the width of the eye, mean of both eyes."""
-
-    def gap(one: int, other: int) -> np.ndarray:
-        return np.linalg.norm(landmarks[:, one] - landmarks[:, other], axis=1)
-
-    lids = gap(37, 41) + gap(38, 40), gap(43, 47) + gap(44, 46)
-    widths = gap(36, 39), gap(42, 45)
-    return sum(lid / np.maximum(width, 1e-6) / 2 for lid, width in zip(lids, widths, strict=True)) / 2
+    """(N,) gap between the lids over the width of the eyes."""
+    return gap(landmarks, (37, 41), (38, 40), (43, 47), (44, 46)) / gap(landmarks, (36, 39), (42, 45))
 
 
 def stage_of(history: Path) -> str:
