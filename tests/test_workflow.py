@@ -239,7 +239,7 @@ def test_the_report_shows_every_part_of_every_result_and_fetches_nothing(project
     assert done.returncode == 0, done.stdout + done.stderr
     text = (project.folder / "results/report.html").read_text()
     shown = json.loads(re.search(r"var results = (\{.*\});$", text, re.M)[1])
-    parts = {"page.html", "contact.png", "worst.png", "motion.png", "learning.png", "losses.png"}
+    parts = {"page.html", "contact.jpg", "worst.jpg", "motion.png", "learning.jpg", "losses.png"}
     for result in map(Path, (DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF)):
         assert parts == {Path(path).name for path in shown if Path(path).parent.name == result.stem}
     assert "results/Astronaut_driven_by_Admiral.coverage.png" in shown

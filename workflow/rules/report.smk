@@ -28,13 +28,13 @@ rule illustrate:
             labels={"shows": "1 everything"},
         ),
         contact=report(
-            "work/report/{result}/contact.png",
+            "work/report/{result}/contact.jpg",
             caption="../report/contact.rst",
             category="{result}",
             labels={"shows": "2 contact sheet"},
         ),
         worst=report(
-            "work/report/{result}/worst.png",
+            "work/report/{result}/worst.jpg",
             caption="../report/worst.rst",
             category="{result}",
             labels={"shows": "3 worst frames"},
@@ -46,7 +46,7 @@ rule illustrate:
             labels={"shows": "4 motion"},
         ),
         learning=report(
-            "work/report/{result}/learning.png",
+            "work/report/{result}/learning.jpg",
             caption="../report/learning.rst",
             category="{result}",
             labels={"shows": "6 learning"},
