@@ -27,7 +27,7 @@ OFFLINE = config["train_stage2"] | {
     "schedule": config["train_stage2"]["schedule"] | {"images": config["offline"]["images"]},
     "weights": config["train_stage2"]["weights"] | config["offline"]["weights"],
 }
-USED = [*PARTS.values(), *(name for name in ("lpips", "fid") if config["measure"][name])]  # networks of a result
+USED = sorted({*PARTS.values(), *(name for name in ("lpips", "fid") if config["measure"][name])})  # by any step
 PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
 MEASURES = HELD_OUT | {"size": config["model"]["size"], "batch": config["measure"]["batch"]}
 MEASURES |= {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}}
