@@ -174,7 +174,7 @@ def test_an_edited_docstring_reruns_nothing(project, changed):
 
 
 def test_an_edited_step_reruns_that_step_and_below(project, changed):
-    changed("pipeline/render.py", "image.float() * 255", "image.float() * 254")
+    changed("pipeline/render.py", "smoothed(motion, smoothing)", "smoothed(motion, 0)")
     assert set(project.planned(DRIVEN)) == {"render", "measure", "illustrate", "present"}
 
 
