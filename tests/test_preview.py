@@ -45,7 +45,7 @@ def test_drawing_changes_neither_weights_nor_random_numbers_nor_modes(tmp_path):
     portrait = load_portrait(train(tmp_path, clip), torch.device("cpu"))
     generator = portrait.generator.train()
     before = [value.clone() for value in generator.state_dict().values()], torch.get_rng_state()
-    preview(clip, tmp_path / "preview.png").draw_if_due(1, portrait)
+    preview(clip, tmp_path / "preview.png").draw_if_due(MOMENTS[0], portrait)
     assert (tmp_path / "preview.png").exists() and all(module.training for module in generator.modules())
     assert torch.equal(before[1], torch.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(before[0], generator.state_dict().values(), strict=True))
