@@ -205,8 +205,10 @@ def eye_opening(landmarks: np.ndarray) -> np.ndarray:
 
 
 def stage_of(history: Path) -> str:
-    """ "stage1.losses.tsv" -> "Stage I"."""
-    return {"stage1": "Stage I", "stage2": "Stage II"}.get(history.stem.split(".")[0], history.stem.split(".")[0])
+    """ "video/stage1.losses.tsv" -> "Stage I"."""
+    name = history.name.split(".")[0]
+    stage = {"stage1": "Stage I", "stage2": "Stage II"}.get(name, name)
+    return f"{stage}, offline" if "offline" in history.parts else stage
 
 
 if __name__ == "__main__":

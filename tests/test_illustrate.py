@@ -136,3 +136,9 @@ def test_a_result_of_another_length_is_refused_in_one_line(inputs):
 def test_the_mouth_opens_as_the_figures_have_it():
     points = np.random.default_rng(3).uniform(0, 64, (5, 68, 2)).astype(np.float32)
     np.testing.assert_allclose(illustrate.mouth_opening(points), mouth_opening(torch.from_numpy(points)), rtol=1e-5)
+
+
+def test_losses_are_named_by_their_training():
+    names = ["video/stage1", "offline/Otto/stage2", "audio/lips"]
+    named = [illustrate.stage_of(Path(f"work/portraits/Anna/{name}.losses.tsv")) for name in names]
+    assert named == ["Stage I", "Stage II, offline", "lips"]
