@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do $$p -c '
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 DEMO := results/Astronaut_driven_by_Admiral.mp4
+REPORT := results/report.html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup doctor demo test test-slurm bench lint clean
@@ -21,8 +22,9 @@ doctor: setup
 	@$(BIN)/python -m pipeline.doctor
 
 demo: setup
-	$(BIN)/snakemake --cores $(CORES) --configfile workflow/presets/demo.yaml -- $(DEMO)
+	$(BIN)/snakemake --cores $(CORES) --configfile workflow/presets/demo.yaml --report $(REPORT) --report-after-run -- $(DEMO)
 	@printf '\nvideo         %s\nside by side  %s\nfigures       %s\n' $(DEMO) $(DEMO:.mp4=.side_by_side.mp4) $(DEMO:.mp4=.metrics.json)
+	@printf 'report        %s\n' $(REPORT)
 
 test: setup lint
 	$(BIN)/python -m pytest -q --durations=5

@@ -7,6 +7,9 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 validate(config, "workflow/schemas/config.schema.yaml")
 
 
@@ -17,6 +20,8 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/render.smk"
 include: "workflow/rules/speech.smk"
 include: "workflow/rules/coverage.smk"
+include: "workflow/rules/report_sources.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/grid.smk"
 include: "workflow/rules/table_rows.smk"
 include: "workflow/rules/tables.smk"

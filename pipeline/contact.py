@@ -9,13 +9,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from pipeline import stores
 from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.media import Frame, VideoWriter, read_frames
 from pipeline.pictures import resized
+from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, Config, record
 
 FPS = 25  # of the contact video; the clips differ
@@ -59,7 +59,7 @@ def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int, con
             record=record("pipeline.contact", [*frames, *videos], config),
         ) as writer:
             ticks = max(ceil(len(clip) / clip.fps * FPS) for clip in clips)
-            for _ in tqdm(range(ticks), desc="contact", unit="frame", mininterval=5):
+            for _ in progress(range(ticks), name="grid", unit="frames", total=ticks):
                 for number, pictures in enumerate(own):
                     cell(canvas, 0, number)[:] = cell(canvas, 1 + number, number)[:] = next(pictures)
                 for (target, driver), pictures in results.items():

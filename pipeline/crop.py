@@ -18,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.face_tracker import follow
 from pipeline.files import sha256, whole
 from pipeline.media import copy_sound, probe, read_frames
+from pipeline.progress import progress
 from pipeline.stores import FramesWriter
 from pipeline.trackers import FaceName, open_face_tracker
 
@@ -85,17 +86,22 @@ def main(
     """
     stated = probe(video)
     detect = open_face_tracker(tracker, networks, pick_device(device)).detect
-    look = first_look(video, detect, stride)
+    look = first_look(video, detect, stride, stated.frames)
     require_one_recording(video, look)
     require_face(video, look, min_found)
     clock = settle(look.times, look.changes, stated.rates, repetition)
     box = crop_box(np.stack(list(look.face.values())), look.width, look.height, margin)
     samples = round(len(clock.picks) / clock.fps * SOUND_RATE)
     origin = {"source": Path(video).name, "sha256": sha256(video)}
-    with whole(audio) as waiting, FramesWriter(out, size=size, fps=clock.fps, box=box, **origin) as store:
+    with (
+        whole(audio) as waiting,
+        FramesWriter(out, size=size, fps=clock.fps, box=box, **origin) as store,
+        progress(name=f"{Path(video).stem}: cut", unit="frames", total=len(clock.picks)) as bar,
+    ):
         copy_sound(video if stated.sound else None, waiting, SOUND_RATE, samples=samples, start=clock.start)
         for batch in cut(video, clock.picks, box, size):
             store.append(batch)
+            bar.update(len(batch))
     print(
         f"{Path(video).name}: {look.width}x{look.height} px, {len(look.times)} frames, {clock.repeated} repeated; "
         f"{len(clock.picks)} frames at {float(clock.fps):.3f} frames/s; face in {len(look.face)} of {len(look.looked)} "
@@ -105,10 +111,14 @@ def main(
         print(f"{Path(video).name}: has no sound; {audio} is silence")
 
 
-def first_look(video: Path, detect: Callable, stride: int) -> Look:
-    """Decode the whole clip, keeping numbers only; `detect` finds the faces in a batch of frames."""
+def first_look(video: Path, detect: Callable, stride: int, frames: int | None) -> Look:
+    """Decode the whole clip, keeping numbers only.
+
+    `detect` finds the faces in a batch of frames; `frames` is how many the file says it has.
+    """
     times, changes, looked, detections, waiting, scenes, before, shape = [], [], [], [], [], [], None, None
-    for number, (time, image) in enumerate(read_frames(video)):
+    watched = progress(read_frames(video), name=f"{Path(video).stem}: look", unit="frames", total=frames)
+    for number, (time, image) in enumerate(watched):
         if times and image.shape != shape:
             raise InputError(f"{video}: frame {number} ({time:.2f} s) changes the picture's size; convert the clip")
         shape = image.shape

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
-from tqdm import tqdm
 
 from models.face_mesh import FaceDetector, FaceMesh, box_of, crop_faces, to_image
 from pipeline.stores import Rows, scratch
@@ -62,7 +61,7 @@ class FaceTracker:
             batches: yields all frames from the first at each of two calls, as (n, H, W, 3) uint8 with any n. Only
                 one batch is held at a time.
         """
-        seen = [boxes for frames in tqdm(batches(), "faces", unit="batch") for boxes in self._look(frames)]
+        seen = [boxes for frames in batches() for boxes in self._look(frames)]
         followed = follow(seen)
         found = np.isin(np.arange(len(seen)), list(followed))
         if not found.any():
@@ -92,7 +91,7 @@ class FaceTracker:
         """Landmarks (N, 478, 3) px of all frames in the given boxes (N, 4), and the frames (N,) with a face there."""
         mesh, found = scratch(len(boxes), 478, 3), np.zeros(len(boxes), bool)
         start = 0
-        for frames in tqdm(batches, "landmarks", unit="batch"):
+        for frames in batches:
             here = slice(start, start + len(frames))
             mesh[here], found[here] = self.landmarks(frames, boxes[here])
             start = here.stop

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import requests
-from tqdm import tqdm
 
 from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.manifest import Entry, Source, difference, how_to_get, read_manifest
+from pipeline.progress import progress
 
 CHUNK = 1 << 16  # bytes; as much is lost at most when a connection breaks
 TIMEOUT = 60  # s without a byte
@@ -213,7 +213,7 @@ def refuse_page(url: str, start: bytes) -> None:
 
 
 def write(chunks: Iterable[bytes], part: Path, start: int, length: int | None) -> None:
-    bar = tqdm(total=length, initial=start, desc=part.name.split(".")[0], unit="B", unit_scale=True, mininterval=1)
+    bar = progress(name=part.name.split(".")[0], unit="bytes", total=length, first=start)
     with open(part, "ab") as file, bar:
         for chunk in chunks:
             file.write(chunk)

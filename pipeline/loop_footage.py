@@ -14,6 +14,7 @@ from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.media import read_sound, write_sound
 from pipeline.motion import Transfer, learned_frames, load_learned, load_motion, neutral, take, transferred
+from pipeline.progress import progress
 
 SOUND_RATE = 16000  # Hz
 BATCH = 64  # frames copied at once
@@ -55,7 +56,8 @@ def main(
         order = to_and_fro(learned_frames(len(clip), held_out), count)
         about = {"size": clip.size, "fps": clip.fps, "box": clip.box, "source": clip.source, "sha256": clip.sha256}
         with stores.FramesWriter(out_frames, **about) as writer:
-            for start in range(0, count, BATCH):
+            starts = range(0, count, BATCH)
+            for start in progress(starts, name=f"{sound.stem}: footage", unit="batches", total=len(starts)):
                 writer.append(np.stack([clip.frames[index] for index in order[start : start + BATCH]]))
             length = round(count / clip.fps * SOUND_RATE)
             write_sound(out_audio, samples[:length], SOUND_RATE)

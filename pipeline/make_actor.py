@@ -26,6 +26,7 @@ from pipeline.face_tracker import FaceTracker
 from pipeline.manifest import find
 from pipeline.media import VideoWriter, write_sound
 from pipeline.pictures import label
+from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, Config, record
 from pipeline.puppet import EYE_CORNERS, Act, Puppet
 
@@ -104,7 +105,7 @@ def main(
             comment=COMMENT,
             record=record("pipeline.make_actor", [find(name, networks) for name in NETWORKS], config),
         ) as video:
-            for numbers in zip(*act, strict=True):
+            for numbers in progress(zip(*act, strict=True), name=f"{actor}: clip", unit="frames", total=len(act.yaw)):
                 video.write(label(puppet.render(Act(*numbers)), LABEL, 0.5)[None])
     print(f"{actor}: {len(act.yaw)} frames of {size}x{size} px")
 

@@ -23,6 +23,7 @@ from pipeline.manifest import find, licences
 from pipeline.media import read_frames, read_sound
 from pipeline.motion import Motion, Transfer, load_learned, load_motion, nearest, neutral, take, transferred
 from pipeline.pictures import resized
+from pipeline.progress import passes
 from pipeline.trackers import Batches, FaceName, GazeName, open_face_tracker, open_gaze_tracker
 
 PIXELS = ("l1", "psnr", "ssim", "mouth_l1")
@@ -109,8 +110,9 @@ def main(
     motion, valid = load_motion(driver.face, driver.gaze)
     start = round(len(valid) * first)
     asked = take(transferred(motion, neutral(take(motion, valid)), neutral(own), transfer), slice(start, None))
-    led = since(stores.read_face(driver.face), start)
+    led = stores.read_face(driver.face).since(start)
     result, truth = partial(decoded, video, size, batch), partial(stored, driver.frames, size, batch, start)
+    result = passes(result, len(led.valid), f"{out.name.split('.')[0]}: result")
 
     # track the video again
     face = open_face_tracker(trackers.face, networks, place).track(result, size, stores.read_face(target.face).neutral)
@@ -140,7 +142,9 @@ def main(
     else:
         missing |= dict.fromkeys((*PIXELS, "lpips"), NO_TRUTH)
     if likeness.fid:
-        real = partial(stored, target.frames, size, batch, 0)
+        with stores.open_frames(target.frames) as clip:
+            count = len(clip)
+        real = passes(partial(stored, target.frames, size, batch, 0), count, f"{target.frames.parent.name}: clip")
         figures["fid"], with_what["fid"] = fid(result, real, find("inception", networks), place)
     if likeness.identity and face.valid.any():
         reference = learned[nearest(asked, own)].numpy()  # the learned frame whose motion is nearest
@@ -169,12 +173,6 @@ def main(
     }
     missing = {name: missing.get(name, reason) for name in KEYS if figures[name] is None}
     write(out, {**figures, "missing": missing, "measured_with": measured_with})
-
-
-def since(face: stores.Face, start: int) -> stores.Face:
-    """The frames from `start` on."""
-    names = ("pose", "expression", "position", "landmarks", "mesh", "valid")
-    return replace(face, **{name: getattr(face, name)[start:] for name in names})
 
 
 def decoded(video: Path, size: int, batch: int) -> Iterator[np.ndarray]:

@@ -58,6 +58,7 @@ class Video:
 
     rates: tuple[Fraction, ...]  # frames per second, the likeliest first: containers state several
     sound: bool
+    frames: int | None  # about so many; None where the file does not say
 
 
 def probe(path: Path) -> Video:
@@ -69,7 +70,10 @@ def probe(path: Path) -> Video:
     with _open(path) as container:
         stream = _picture(path, container)
         rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
-        return Video(tuple(dict.fromkeys(rate for rate in rates if rate)), bool(container.streams.audio))
+        known = tuple(dict.fromkeys(rate for rate in rates if rate))
+        length = float(container.duration or 0) / av.time_base  # s
+        frames = stream.frames or (round(length * known[0]) if known else 0) or None
+        return Video(known, bool(container.streams.audio), frames)
 
 
 def read_frames(path: Path) -> Iterator[Frame]:

@@ -157,9 +157,14 @@ def landmark_motion(landmarks: np.ndarray, position: np.ndarray, size: int) -> n
     return (landmarks - landmarks.mean(0)) / face
 
 
+def landmark_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N,) distance between two clips' `landmark_motion` in each frame, mean over the landmarks, in face sizes."""
+    return np.linalg.norm(a - b, axis=2).mean(1)
+
+
 def landmark_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Mean distance between two clips' `landmark_motion`, in face sizes."""
-    return float(np.linalg.norm(a - b, axis=2).mean())
+    return float(landmark_distances(a, b).mean())
 
 
 def jitter(motion: np.ndarray) -> float:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from models.deca import crop_faces, load_deca
 from models.gaze360 import head_boxes, load_gaze360, prepare_heads, windows
@@ -35,7 +34,7 @@ class DecaFaces:
     def track(self, batches: Batches, size: int, neutral: np.ndarray | None = None) -> stores.Face:
         deca = load_deca(self.deca).to(self.device)
         points, valid, rows = [], [], {"pose": [np.zeros((0, 6))], "expression": [np.zeros((0, 50))]}
-        for frames in tqdm(batches(), "DECA", unit="batch"):
+        for frames in batches():
             landmarks, found = self.points.landmarks(frames)
             points.append(landmarks)
             valid.append(found)
@@ -69,7 +68,7 @@ class Gaze360:
     def track(self, batches: Batches, face: stores.Face, fps: Fraction) -> stores.Gaze:
         net = load_gaze360(self.path).to(self.device)
         features, start = [], 0
-        for frames in tqdm(batches(), "Gaze360", unit="batch"):
+        for frames in batches():
             boxes = head_boxes(face.landmarks[start : start + len(frames)], frames.shape[1])
             features.append(net.features(prepare_heads(frames, boxes).to(self.device)))
             start += len(frames)

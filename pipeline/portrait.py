@@ -3,10 +3,12 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.generator import Generator, Upsampling
+from pipeline.device import half_precision
 from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.motion import WIDTHS, Driving, Motion
@@ -78,3 +80,13 @@ def load_portrait(path: Path, device: torch.device) -> Portrait:
         raise InputError(
             f"{path}: not a portrait ({type(error).__name__}: {error}); delete it and train again"
         ) from None
+
+
+@torch.inference_mode()
+def pictures(person: Portrait, motion: Motion) -> np.ndarray:
+    """(B, S, S, 3) uint8 pictures of the person doing `motion`, (B, d) on the portrait's device."""
+    code = person.code.expand(len(motion["pose"]), -1)
+    place = code.device
+    with half_precision(place):
+        image, _ = person.generator(motion, code)
+    return (image.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
 from pipeline import stores
 from pipeline.cli import run
-from pipeline.device import half_precision, pick_device
+from pipeline.device import pick_device
 from pipeline.media import VideoWriter
-from pipeline.motion import Motion, Transfer, load_motion, neutral, smoothed, take, to, transferred
-from pipeline.portrait import Portrait, load_portrait
+from pipeline.motion import Transfer, load_motion, neutral, smoothed, take, to, transferred
+from pipeline.portrait import load_portrait, pictures
+from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, RENDERED, Config, record
 
 
@@ -58,28 +57,16 @@ def main(
         fps = store.fps
     start = round(len(valid) * first)
     inputs = [portrait, frames, face, gaze, audio, *filter(None, [speech])]
-    with VideoWriter(
-        out,
-        size=person.layout.size,
-        fps=fps,
-        sound=audio,
-        sound_start=float(start / fps),
-        quality=quality,
-        comment=RENDERED,
-        record=record("pipeline.render", inputs, config),
-    ) as video:
-        for begin in tqdm(range(start, len(valid), batch), desc="render", unit="batch", mininterval=5):
-            video.write(pictures(person, to(take(asked, slice(begin, begin + batch)), place)))
-
-
-@torch.inference_mode()
-def pictures(person: Portrait, motion: Motion) -> np.ndarray:
-    """(B, S, S, 3) uint8 pictures of the person doing `motion`, (B, d) on the portrait's device."""
-    code = person.code.expand(len(motion["pose"]), -1)
-    place = code.device
-    with half_precision(place):
-        image, _ = person.generator(motion, code)
-    return (image.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    about = {"fps": fps, "sound": audio, "sound_start": float(start / fps), "quality": quality}
+    about |= {"comment": RENDERED, "record": record("pipeline.render", inputs, config)}
+    with (
+        VideoWriter(out, size=person.layout.size, **about) as video,
+        progress(name=f"{out.stem}: render", unit="frames", total=len(valid) - start) as bar,
+    ):
+        for begin in range(start, len(valid), batch):
+            rendered = pictures(person, to(take(asked, slice(begin, begin + batch)), place))
+            video.write(rendered)
+            bar.update(len(rendered))
 
 
 if __name__ == "__main__":

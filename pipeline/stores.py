@@ -20,7 +20,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
@@ -76,6 +76,11 @@ class Face:
     tracker: str
     weights: str  # sha256 of the weights in use
     clip: str = ""  # identity of the frames, which the step knows and the tracker does not
+
+    def since(self, start: int) -> "Face":
+        """The frames from `start` on."""
+        names = ("pose", "expression", "position", "landmarks", "mesh", "valid")
+        return replace(self, **{name: getattr(self, name)[start:] for name in names})
 
 
 @dataclass(frozen=True)

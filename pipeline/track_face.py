@@ -9,6 +9,7 @@ from pipeline import stores
 from pipeline.cli import run
 from pipeline.device import pick_device
 from pipeline.errors import InputError
+from pipeline.progress import passes
 from pipeline.trackers import FaceName, open_face_tracker
 
 
@@ -34,7 +35,8 @@ def main(
         device: "cpu", "cuda" or "auto".
     """
     with stores.open_frames(frames) as store:
-        face = open_face_tracker(tracker, networks, pick_device(device)).track(store.batches(batch), store.size)
+        batches = passes(store.batches(batch), len(store), f"{frames.parent.name}: face")
+        face = open_face_tracker(tracker, networks, pick_device(device)).track(batches, store.size)
         require_face(face.valid, min_valid, store)
         stores.write_face(out, replace(face, clip=store.identity))
     print(f"face found in {face.valid.sum()} of {len(face.valid)} frames")

@@ -7,6 +7,7 @@ from pipeline import stores
 from pipeline.cli import run
 from pipeline.device import pick_device
 from pipeline.errors import InputError
+from pipeline.progress import passes
 from pipeline.trackers import GazeName, open_gaze_tracker
 
 
@@ -30,9 +31,8 @@ def main(
     if not store.valid.any():
         raise InputError(f"{face}: no frame shows a face; run the tracker again on a better clip")
     with stores.open_frames(frames) as clip:
-        gaze = open_gaze_tracker(tracker, networks, pick_device(device), blink).track(
-            clip.batches(batch), store, clip.fps
-        )
+        batches = passes(clip.batches(batch), len(clip), f"{frames.parent.name}: gaze")
+        gaze = open_gaze_tracker(tracker, networks, pick_device(device), blink).track(batches, store, clip.fps)
     stores.write_gaze(out, replace(gaze, clip=store.clip))
     print(f"gaze seen in {gaze.valid.sum()} of {len(gaze.valid)} frames")
 

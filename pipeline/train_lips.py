@@ -70,7 +70,7 @@ def main(
     optimiser = torch.optim.AdamW(lips.parameters(), lr=rate, weight_decay=decay, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, windows // batch)
     log: list[dict] = []
-    for step in steps(0, windows // batch, batch, "lips"):
+    for step in steps(0, windows // batch, batch, f"{face.parent.name}: lips"):
         index = sample(pool, step, batch, seed)
         loss = ((lips(heard[index]) - seen[index]) / lips.spread).square().mean()
         optimiser.zero_grad(set_to_none=True)

@@ -14,6 +14,7 @@ from pipeline.cli import run
 from pipeline.device import half_precision, pick_device
 from pipeline.motion import EXPRESSION_FLOOR, neutral, take, to
 from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
+from pipeline.preview import Preview
 from pipeline.training import (
     Checkpoint,
     Schedule,
@@ -44,6 +45,7 @@ def main(
     gaze: Path,
     out: Path,
     history: Path,
+    preview: Path,
     layout: Layout,
     schedule: Schedule,
     weights: Weights,
@@ -57,6 +59,7 @@ def main(
         frames, face, gaze: the target's stores.
         out: the portrait.
         history: the loss log, tab-separated.
+        preview: pictures of held-out frames as training goes on.
         held_out: part of the clip, from its end, that training never sees.
         device: "cpu", "cuda" or "auto".
         audio: the target's sound features, for a portrait driven by audio.
@@ -69,15 +72,20 @@ def main(
     spoken = data.motion["expression"][data.valid].std(0) + EXPRESSION_FLOOR
     average = averaged(generator, schedule.average)
     codes = torch.nn.ParameterDict({"codes": torch.zeros(len(data.images), layout.code, device=place)})
+    person = to(neutral(take(data.motion, data.valid)), torch.device("cpu"))
+    learned = Portrait(average.module, codes["codes"].detach(), layout, person, data.valid)  # as it is at any moment
+    drawing = Preview(
+        preview, "Stage I", (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
+    )
     optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
     settings = asdict(layout) | asdict(schedule) | asdict(weights) | {"held_out": held_out}
-    parts = {"generator": generator, "average": average, "codes": codes, "optimiser": optimiser}
+    parts = {"generator": generator, "average": average, "codes": codes, "optimiser": optimiser, "preview": drawing}
     checkpoint = Checkpoint(
         out, fingerprint(settings, [frames, face, gaze, *filter(None, [audio])]), parts, schedule.save_minutes
     )
     first, log = checkpoint.resume()
 
-    for step in steps(first, schedule.steps, schedule.batch, "Stage I"):
+    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage I"):
         # the frames of this step
         index = processes.part(sample(data.valid, step, schedule.batch, schedule.seed))
         truth = data.images[index].float() / 255
@@ -107,12 +115,12 @@ def main(
         average.update_parameters(generator)
         if (step + 1) % max(1, schedule.steps // 50) == 0:
             note(log, step, schedule.batch, terms)
+        drawing.draw_if_due(step + 1, learned)
         checkpoint.save_if_due(step + 1, log)
 
     if not processes.is_first():
         return
-    person = to(neutral(take(data.motion, data.valid)), torch.device("cpu"))
-    save_portrait(out, Portrait(average.module, codes["codes"].detach(), layout, person, data.valid))
+    save_portrait(out, learned)
     write_history(log, history)
     checkpoint.remove()
 

@@ -32,6 +32,7 @@ from pipeline.motion import (
 )
 from pipeline.perception import PerceptualName, open_perception
 from pipeline.portrait import Portrait, load_portrait, save_portrait
+from pipeline.preview import Preview
 from pipeline.trackers import FaceName
 from pipeline.training import (
     Checkpoint,
@@ -78,6 +79,7 @@ def main(
     networks: Path,
     out: Path,
     history: Path,
+    preview: Path,
     record: Path,
     schedule: Schedule,
     weights: Weights,
@@ -100,6 +102,7 @@ def main(
         networks: folder of the networks' files.
         out: the portrait.
         history: the loss log, tab-separated.
+        preview: pictures of held-out frames as training goes on.
         record: names of the auxiliary clips, one a line: a portrait keeps them when more clips come.
         held_out: part of the target's clip, from its end, that training never sees.
         transfer: how other people's motion becomes the target's, "relative" or "direct".
@@ -122,6 +125,10 @@ def main(
     spoken = own["expression"].std(0) + EXPRESSION_FLOOR
     average = averaged(generator, schedule.average)
     codes = torch.nn.ParameterDict({"codes": portrait.codes.to(place)})
+    learned = Portrait(average.module, codes["codes"].detach(), layout, portrait.neutral, data.valid)  # at any moment
+    drawing = Preview(
+        preview, "Stage II", (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
+    )
     judge = Discriminator(channels=critic.channels).to(place, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
     judge_optimiser = torch.optim.Adam(judge.parameters(), lr=critic.rate, betas=(0.5, 0.999), fused=True)
@@ -131,12 +138,12 @@ def main(
     inputs = [stage1, frames, face, gaze, *auxiliary_face, *auxiliary_gaze, *files]
     inputs += [*filter(None, [audio]), *(auxiliary_audio or [])]
     parts = {"generator": generator, "average": average, "codes": codes, "judge": judge}
-    parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser}
+    parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser, "preview": drawing}
     checkpoint = Checkpoint(out, fingerprint(settings, inputs), parts, schedule.save_minutes)
     first, log = checkpoint.resume()
     everyone = torch.arange(len(texture))
 
-    for step in steps(first, schedule.steps, schedule.batch, "Stage II"):
+    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage II"):
         # half performing frames with their pictures, half auxiliary motion without
         index = processes.part(sample(data.valid, step, schedule.batch // 2, schedule.seed))
         other = processes.part(sample(everyone, step, schedule.batch // 2, schedule.seed + 1)).to(place)
@@ -189,11 +196,12 @@ def main(
 
         if (step + 1) % max(1, schedule.steps // 50) == 0:
             note(log, step, schedule.batch, terms)
+        drawing.draw_if_due(step + 1, learned)
         checkpoint.save_if_due(step + 1, log)
 
     if not processes.is_first():
         return
-    save_portrait(out, Portrait(average.module, codes["codes"].detach(), layout, portrait.neutral, data.valid))
+    save_portrait(out, learned)
     write_history(log, history)
     with whole(record) as temporary:
         temporary.write_text("".join(f"{path.parent.name}\n" for path in auxiliary_face))

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from models.generator import Generator
 from pipeline import stores
@@ -21,6 +20,7 @@ from pipeline.files import sha256, whole
 from pipeline.motion import Motion, learned_frames, load_motion
 from pipeline.pictures import resized
 from pipeline.processes import is_first, mean_of_processes
+from pipeline.progress import progress, say
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Checkpoint:
         except Exception as error:  # torch raises anything from UnpicklingError to RuntimeError on a damaged file
             print(f"{self.path}: unreadable ({type(error).__name__}); starting afresh", flush=True)
             return 0, []
-        if state["fingerprint"] != self.fingerprint:
+        if state["fingerprint"] != self.fingerprint or not self.parts.keys() <= state.keys():
             print(f"{self.path}: of another configuration or other inputs; starting afresh", flush=True)
             return 0, []
         for name, part in self.parts.items():
@@ -145,16 +145,8 @@ class Checkpoint:
 
 
 def steps(first: int, last: int, batch: int, name: str) -> Iterator[int]:
-    """The steps to do, with a progress bar in images."""
-    with tqdm(
-        total=last * batch,
-        initial=first * batch,
-        unit="img",
-        desc=name,
-        mininterval=5,
-        smoothing=0.05,
-        disable=not is_first(),
-    ) as bar:
+    """The steps to do, with their progress in images."""
+    with progress(name=name, unit="images", total=last * batch, first=first * batch, quiet=not is_first()) as bar:
         for step in range(first, last):
             yield step
             bar.update(batch)
@@ -171,7 +163,7 @@ def note(history: list[dict], step: int, batch: int, terms: dict[str, Tensor]) -
         )
     history.append(row)
     if is_first():
-        tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        say("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
 
 def write_history(history: list[dict], out: Path) -> None:

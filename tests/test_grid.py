@@ -20,7 +20,7 @@ def add_clips(project: Project, names: list[str]) -> None:
 
 def whole_plan(clips: int) -> dict[str, int]:
     once_a_clip = ("crop", "track_face", "track_gaze", "train_stage1", "train_stage2")
-    once_a_pair = ("render", "measure", "present")
+    once_a_pair = ("render", "measure", "coverage", "illustrate", "present")
     counts = dict.fromkeys(once_a_clip, clips) | dict.fromkeys(once_a_pair, clips * (clips - 1))
     return counts | {"contact": 1, "grid": 1}
 
@@ -53,7 +53,7 @@ def test_one_more_clip_runs_nothing_of_the_finished_results_again(project):
     pretend_finished(project)
     add_clips(project, ["Anna"])  # comes first, so that its motion would be the first to be lent
     once = ("crop", "track_face", "track_gaze", "train_stage1", "train_stage2", "contact", "grid")
-    new_pairs = ("render", "measure", "present")
+    new_pairs = ("render", "measure", "coverage", "illustrate", "present")
     assert project.planned("grid") == dict.fromkeys(once, 1) | dict.fromkeys(new_pairs, 4)
 
 

@@ -37,6 +37,7 @@ def train(folder, clip, device="cpu", **changes):
         **clip,
         out=out,
         history=folder / "history.tsv",
+        preview=folder / "preview.png",
         layout=LAYOUT,
         schedule=schedule(**changes),
         weights=train_stage1.Weights(reconstruction=100, velocity=1, lips=1),

@@ -1,6 +1,7 @@
 """The whole workflow on two seconds of the demo actors, and what runs again after which change."""
 
 import json
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_another_label_or_a_file_that_says_the_same_does_not_render_again(projec
     (project.folder / "same.yaml").write_text("held_out: 0.2\n")
     assert Project(project.folder, *project.configs, "same.yaml").planned(DRIVEN) == {}
     changed("config.yaml", "label: synthetic", "label: made up")
-    assert project.planned(DRIVEN) == {"present": 1}
+    assert project.planned(DRIVEN) == {"illustrate": 1, "present": 1}
 
 
 def test_the_log_of_every_term_is_kept(project):
@@ -132,7 +133,7 @@ def test_a_second_run_has_nothing_to_do(project):
 
 def test_a_changed_stage2_weight_reruns_stage2_and_below(project, changed):
     changed("config.yaml", "perceptual: 0", "perceptual: 1")
-    assert set(project.planned(DRIVEN)) == {"train_stage2", "render", "measure", "present"}
+    assert set(project.planned(DRIVEN)) == {"train_stage2", "render", "measure", "illustrate", "present"}
 
 
 def test_a_new_driver_does_not_train_the_target_again(project):
@@ -140,7 +141,8 @@ def test_a_new_driver_does_not_train_the_target_again(project):
     videos.mkdir(parents=True)
     shutil.copy(project.folder / "work/actors/Admiral.mp4", videos / "New.mp4")
     planned = project.planned("results/Astronaut_driven_by_New.mp4")
-    assert planned == {"crop": 1, "track_face": 1, "track_gaze": 1, "render": 1, "measure": 1, "present": 1}
+    once = "crop", "track_face", "track_gaze", "render", "measure", "coverage", "illustrate", "present"
+    assert planned == dict.fromkeys(once, 1)
     assert project.planned(DRIVEN) == {}
     shutil.rmtree(videos)
 
@@ -172,8 +174,8 @@ def test_an_edited_docstring_reruns_nothing(project, changed):
 
 
 def test_an_edited_step_reruns_that_step_and_below(project, changed):
-    changed("pipeline/render.py", "image.float() * 255", "image.float() * 254")
-    assert set(project.planned(DRIVEN)) == {"render", "measure", "present"}
+    changed("pipeline/render.py", "smoothed(motion, smoothing)", "smoothed(motion, 0)")
+    assert set(project.planned(DRIVEN)) == {"render", "measure", "illustrate", "present"}
 
 
 def test_a_wrong_name_is_answered_in_one_line_with_the_names_there_are(project):
@@ -228,3 +230,19 @@ def test_presets_change_only_keys_there_are(preset):
                 check(value, base[key])
 
     check(yaml.safe_load(preset.read_text()), yaml.safe_load((ROOT / "config.yaml").read_text()))
+
+
+def test_the_report_shows_every_part_of_every_result_and_fetches_nothing(project, monkeypatch):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
+    done = project.snakemake("--report", "results/report.html", "--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (project.folder / "results/report.html").read_text()
+    shown = json.loads(re.search(r"var results = (\{.*\});$", text, re.M)[1])
+    parts = {"page.html", "contact.jpg", "worst.jpg", "motion.png", "learning.jpg", "losses.png"}
+    for result in map(Path, (DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF)):
+        assert parts == {Path(path).name for path in shown if Path(path).parent.name == result.stem}
+    assert "results/Astronaut_driven_by_Admiral.coverage.png" in shown
+    assert all(entry["caption"] and entry["data_uri"].startswith("data:") for entry in shown.values())
+    assert not re.search(r'<(script|link|img)[^>]*(src|href)="https?:', text)
+    assert "prefers-color-scheme" in text  # the project's own style, by the profile

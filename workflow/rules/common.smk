@@ -28,6 +28,7 @@ OFFLINE = config["train_stage2"] | {
     "schedule": config["train_stage2"]["schedule"] | {"images": config["offline"]["images"]},
     "weights": config["train_stage2"]["weights"] | config["offline"]["weights"],
 }
+USED = sorted({*PARTS.values(), *(name for name in ("lpips", "fid") if config["measure"][name])})  # by any step
 PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
 MEASURES = HELD_OUT | {"size": config["model"]["size"], "batch": config["measure"]["batch"]}
 MEASURES |= {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}}
@@ -156,8 +157,7 @@ def networks(*components):
     the run here, before any work, in one list; the face mesh is made by its own rule."""
 
     def paths(wildcards):
-        chosen = {*PARTS.values(), *(name for name in ("lpips", "fid") if config["measure"][name])}
-        needed = sorted({name for component in chosen for name in NETWORKS[component]} - {*NETWORKS["mediapipe"]})
+        needed = sorted({name for component in USED for name in NETWORKS[component]} - {*NETWORKS["mediapipe"]})
         lacking = [how_to_get(name, WEIGHTS) for name in needed if not (WEIGHTS / MANIFEST[name].file).exists()]
         identity = config["measure"]["identity"]
         if identity and not Path(identity).exists():

@@ -1,5 +1,6 @@
 # Reads the stores of a target, a driver and the target's auxiliary clips; no portrait, so nothing is trained.
 # Makes results/{name}.coverage.{json,png}: how much of the driver's motion the target does not show, and what helps.
+# In no group: it would tie the clips' preparation, or two results, together into one job of a cluster.
 
 
 rule coverage:
@@ -13,13 +14,16 @@ rule coverage:
         auxiliary_gaze=auxiliary_stores("gaze"),
     output:
         figures="results/{target}_driven_by_{driver}.coverage.json",
-        picture="results/{target}_driven_by_{driver}.coverage.png",
+        picture=report(
+            "results/{target}_driven_by_{driver}.coverage.png",
+            caption="../report/coverage.rst",
+            category="{target}_driven_by_{driver}",
+            labels={"shows": "5 coverage"},
+        ),
     log:
         "logs/coverage/{target}_driven_by_{driver}.log",
     benchmark:
         "benchmarks/coverage/{target}_driven_by_{driver}.tsv"
-    group:
-        "prepare"
     conda:
         "../../envs/main.yaml"
     params:

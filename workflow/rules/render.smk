@@ -1,4 +1,4 @@
-# Reads a portrait and a driver's stores. Makes results/{name}.mp4, its side-by-side and its figures.
+# Reads a portrait and a driver's stores. Makes results/{name}.mp4 and its figures.
 # `driven` results take the whole of another clip, `offline` ones too with a portrait that knows the driver's motion,
 # `self` results the target's own held-out end.
 
@@ -183,11 +183,11 @@ rule present:
     input:
         video=rules.render.output.video,
         metrics=rules.measure.output.metrics,
+        side_by_side="results/{target}_driven_by_{driver}.side_by_side.mp4",
         frames="work/clips/{driver}/frames.h5",
         audio="work/clips/{driver}/audio.wav",
     output:
         video="results/{target}_driven_by_{driver}.mp4",
-        side_by_side="results/{target}_driven_by_{driver}.side_by_side.mp4",
     log:
         "logs/present/{target}_driven_by_{driver}.log",
     benchmark:
@@ -205,10 +205,10 @@ rule present:
         python -m pipeline.present \
             --video {input.video:q} \
             --metrics {input.metrics:q} \
+            --side-by-side {input.side_by_side:q} \
             --frames {input.frames:q} \
             --audio {input.audio:q} \
             --out {output.video:q} \
-            --side-by-side {output.side_by_side:q} \
             {params.flags} \
             --config.files {params.configs} \
             2>&1 | tee {log:q}
@@ -219,11 +219,11 @@ use rule present as present_self with:
     input:
         video=rules.render_self.output.video,
         metrics=rules.measure_self.output.metrics,
+        side_by_side="results/{target}_self.side_by_side.mp4",
         frames="work/clips/{target}/frames.h5",
         audio="work/clips/{target}/audio.wav",
     output:
         video="results/{target}_self.mp4",
-        side_by_side="results/{target}_self.side_by_side.mp4",
     log:
         "logs/present/{target}_self.log",
     benchmark:
@@ -238,11 +238,11 @@ use rule present as present_offline with:
     input:
         video=rules.render_offline.output.video,
         metrics=rules.measure_offline.output.metrics,
+        side_by_side="results/{target}_driven_by_{driver}_offline.side_by_side.mp4",
         frames="work/clips/{driver}/frames.h5",
         audio="work/clips/{driver}/audio.wav",
     output:
         video="results/{target}_driven_by_{driver}_offline.mp4",
-        side_by_side="results/{target}_driven_by_{driver}_offline.side_by_side.mp4",
     log:
         "logs/present/{target}_driven_by_{driver}_offline.log",
     benchmark:

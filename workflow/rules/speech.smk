@@ -21,6 +21,7 @@ use rule train_stage1 as train_stage1_audio with:
     output:
         portrait="work/portraits/{target}/audio/stage1.pt",
         history="work/portraits/{target}/audio/stage1.losses.tsv",
+        preview="work/portraits/{target}/audio/stage1.preview.png",
     log:
         "logs/train_stage1/{target}_audio.log",
     benchmark:
@@ -45,6 +46,7 @@ use rule train_stage2 as train_stage2_audio with:
     output:
         portrait="work/portraits/{target}/audio/stage2.pt",
         history="work/portraits/{target}/audio/stage2.losses.tsv",
+        preview="work/portraits/{target}/audio/stage2.preview.png",
         auxiliary="work/portraits/{target}/audio/auxiliary.txt",
     log:
         "logs/train_stage2/{target}_audio.log",
@@ -236,11 +238,11 @@ use rule present as present_speech with:
     input:
         video=rules.render_speech.output.video,
         metrics=rules.measure_speech.output.metrics,
+        side_by_side="results/{target}_speaks_{speech}.side_by_side.mp4",
         frames=rules.loop_footage.output.frames,
         audio=rules.loop_footage.output.audio,
     output:
         video="results/{target}_speaks_{speech}.mp4",
-        side_by_side="results/{target}_speaks_{speech}.side_by_side.mp4",
     log:
         "logs/present/{target}_speaks_{speech}.log",
     benchmark:
@@ -293,11 +295,11 @@ use rule present_self as present_speaks_self with:
     input:
         video=rules.render_speaks_self.output.video,
         metrics=rules.measure_speaks_self.output.metrics,
+        side_by_side="results/{target}_speaks_self.side_by_side.mp4",
         frames="work/clips/{target}/frames.h5",
         audio="work/clips/{target}/audio.wav",
     output:
         video="results/{target}_speaks_self.mp4",
-        side_by_side="results/{target}_speaks_self.side_by_side.mp4",
     log:
         "logs/present/{target}_speaks_self.log",
     benchmark:

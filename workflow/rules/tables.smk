@@ -16,6 +16,7 @@ use rule train_stage1 as train_dnp with:
     output:
         portrait="work/portraits/{target}/dnp/stage1.pt",
         history="work/portraits/{target}/dnp/stage1.losses.tsv",
+        preview="work/portraits/{target}/dnp/stage1.preview.png",
     log:
         "logs/train_stage1/{target}_dnp.log",
     benchmark:
@@ -30,6 +31,7 @@ use rule train_stage1_audio as train_dnp_audio with:
     output:
         portrait="work/portraits/{target}/dnp_audio/stage1.pt",
         history="work/portraits/{target}/dnp_audio/stage1.losses.tsv",
+        preview="work/portraits/{target}/dnp_audio/stage1.preview.png",
     log:
         "logs/train_stage1/{target}_dnp_audio.log",
     benchmark:
@@ -52,6 +54,7 @@ use rule train_stage2 as train_variant with:
     output:
         portrait="work/tables/{target}_driven_by_{driver}/{variant}/stage2.pt",
         history="work/tables/{target}_driven_by_{driver}/{variant}/stage2.losses.tsv",
+        preview="work/tables/{target}_driven_by_{driver}/{variant}/stage2.preview.png",
         auxiliary="work/tables/{target}_driven_by_{driver}/{variant}/auxiliary.txt",
     log:
         "logs/train_stage2/{target}_driven_by_{driver}_{variant}.log",
@@ -75,6 +78,7 @@ use rule train_variant as train_variant_offline with:
     output:
         portrait="work/tables/{target}_driven_by_{driver}/offline/stage2.pt",
         history="work/tables/{target}_driven_by_{driver}/offline/stage2.losses.tsv",
+        preview="work/tables/{target}_driven_by_{driver}/offline/stage2.preview.png",
         auxiliary="work/tables/{target}_driven_by_{driver}/offline/auxiliary.txt",
     log:
         "logs/train_stage2/{target}_driven_by_{driver}_tables_offline.log",

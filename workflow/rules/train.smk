@@ -10,6 +10,7 @@ rule train_stage1:
     output:
         portrait="work/portraits/{target}/video/stage1.pt",
         history="work/portraits/{target}/video/stage1.losses.tsv",
+        preview="work/portraits/{target}/video/stage1.preview.png",
     log:
         "logs/train_stage1/{target}.log",
     benchmark:
@@ -31,6 +32,7 @@ rule train_stage1:
             --gaze {input.gaze:q} \
             --out {output.portrait:q} \
             --history {output.history:q} \
+            --preview {output.preview:q} \
             {params.flags} {params.sound} \
             2>&1 | tee {log:q}
         """
@@ -48,6 +50,7 @@ rule train_stage2:
     output:
         portrait="work/portraits/{target}/video/stage2.pt",
         history="work/portraits/{target}/video/stage2.losses.tsv",
+        preview="work/portraits/{target}/video/stage2.preview.png",
         auxiliary="work/portraits/{target}/video/auxiliary.txt",
     log:
         "logs/train_stage2/{target}.log",
@@ -74,6 +77,7 @@ rule train_stage2:
             --networks weights \
             --out {output.portrait:q} \
             --history {output.history:q} \
+            --preview {output.preview:q} \
             --record {output.auxiliary:q} \
             {params.flags} {params.sound} \
             2>&1 | tee {log:q}
@@ -93,6 +97,7 @@ use rule train_stage2 as train_stage2_offline with:
     output:
         portrait="work/portraits/{target}/offline/{driver}/stage2.pt",
         history="work/portraits/{target}/offline/{driver}/stage2.losses.tsv",
+        preview="work/portraits/{target}/offline/{driver}/stage2.preview.png",
         auxiliary="work/portraits/{target}/offline/{driver}/auxiliary.txt",
     log:
         "logs/train_stage2/{target}_offline_{driver}.log",
