@@ -33,6 +33,10 @@ NOT_RUN = {
     "source .venv/bin/activate": "changes the reader's own shell",
     "python -m pipeline.<step>": "stands for every step",
     "pip install": "a word, not an order",
+    "pip install snakemake-logger-plugin-rich": "brings a package from outside",
+    "snakemake --report results/report.html results/Biden_driven_by_May.mp4 results/Biden_self.mp4": (
+        "needs finished results; tests/test_workflow.py makes a report of some"
+    ),
 }
 LANGUAGES = {"sh", "python", "yaml", "diff", "text"}  # text: what no machine reads
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)

@@ -11,6 +11,7 @@ from pipeline import stores
 from pipeline.errors import InputError
 from pipeline.files import sha256
 from pipeline.track_face import main
+from pipeline.trackers import open_face_tracker
 
 SIZE = 256
 
@@ -60,3 +61,10 @@ def test_too_few_faces_name_the_clip_and_the_first_frame(tmp_path, clip, face_me
 def test_a_clip_without_any_face_is_refused_however_lenient(tmp_path, clip, face_mesh_weights):
     with pytest.raises(InputError, match="a face in only 0 of 8 frames"):
         track(tmp_path, np.full_like(clip, 128), face_mesh_weights, min_valid=0)
+
+
+def test_a_result_without_any_face_can_still_be_stored(tmp_path, clip, face_mesh_weights):
+    tracker = open_face_tracker("mediapipe", face_mesh_weights[0].parent, torch.device("cpu"))
+    face = tracker.track(lambda: [np.full_like(clip, 128)], SIZE)
+    stores.write_face(tmp_path / "face.h5", face)  # refuses what is not finite
+    assert not stores.read_face(tmp_path / "face.h5").valid.any()
