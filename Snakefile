@@ -18,6 +18,7 @@ include: "workflow/rules/render.smk"
 include: "workflow/rules/speech.smk"
 include: "workflow/rules/coverage.smk"
 include: "workflow/rules/grid.smk"
+include: "workflow/rules/live.smk"
 include: "workflow/rules/table_rows.smk"
 include: "workflow/rules/tables.smk"
 

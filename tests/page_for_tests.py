@@ -1,0 +1,61 @@
+"""A browser with a page in it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LOCAL = ("file:", "blob:", "data:", "http://127.0.0.1", "about:")
+
+
+class Visit:
+    """A page that is open, and what it did meanwhile."""
+
+    def __init__(self, tab):
+        self.tab = tab
+        self.said: list[str] = []  # errors on the console
+        self.asked: list[str] = []  # requests, the page's own among them
+        tab.on("console", lambda line: self.said.append(line.text) if line.type == "error" else None)
+        tab.on("pageerror", lambda error: self.said.append(str(error)))
+        tab.on("request", lambda request: self.asked.append(request.url))
+
+    def open(self, address: str, seconds: float = 240) -> "Visit":
+        """Go there and wait until the portrait can be moved."""
+        self.tab.goto(address)
+        self.tab.wait_for_selector("html[data-ready=true]", timeout=seconds * 1000)
+        return self
+
+    def message(self) -> str:
+        return self.tab.locator("#message").inner_text() if self.tab.locator("#message").is_visible() else ""
+
+
+@contextmanager
+def browser(*options: str) -> Iterator:
+    """Chromium, without a screen."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+@contextmanager
+def visit(chromium, width: int = 1440, height: int = 900, **options) -> Iterator[Visit]:
+    context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+    try:
+        yield Visit(context.new_page())
+    finally:
+        context.close()
+
+
+def camera(video: Path) -> list[str]:
+    """Chromium's options for a camera that shows a .y4m or .mjpeg file again and again, and is allowed."""
+    return [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={video}",
+    ]
