@@ -1,12 +1,27 @@
 """A browser with a page in it."""
 
+import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOCAL = ("file:", "blob:", "data:", "http://127.0.0.1", "about:")
+
+PACKED = """(values) => {
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    let text = "";
+    for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+    return btoa(text);
+}"""  # a page's typed array as letters: number by number, the way out of the browser takes minutes
+
+
+def unpacked(letters: str, kind: str) -> np.ndarray:
+    """What PACKED has packed, as a flat array of this dtype."""
+    return np.frombuffer(base64.b64decode(letters), kind)
 
 
 class Visit:

@@ -265,10 +265,9 @@ const squareContext = square.getContext("2d", { willReadFrequently: true });
 let tracker; // Engine
 let watching = false;
 let box = null; // where the face was
-let user = null; // {neutral: mesh, own: motion, openness}
+let user = null; // {neutral: mesh, own: motion, gaze: the last with open eyes, openness}
 let seen = []; // landmarks of the pictures that make the neutral face
-let reading = null; // of the last picture
-let cameraMotion = null; // of the user, as the target's
+let followed = null; // {motion: as the target's, reading: what it was made of}
 
 async function startWatching() {
   stopPlaying();
@@ -301,7 +300,7 @@ async function startWatching() {
 
 function stopWatching() {
   watching = false;
-  cameraMotion = box = reading = null;
+  followed = box = null;
   for (const track of video.srcObject?.getTracks() ?? []) track.stop();
   video.srcObject = null;
   $("eye").hidden = $("neutral").disabled = true;
@@ -319,7 +318,7 @@ function takeNeutral() {
 async function watch() {
   while (watching) {
     try {
-      reading = await look();
+      const reading = await look();
       if (!watching) return;
       if (reading) await follow(reading);
       else $("seen").textContent = "No face in the picture.";
@@ -355,17 +354,17 @@ async function look() {
   return box && read;
 }
 
-async function follow(read) {
+async function follow(reading) {
   if (!user) {
-    seen.push(read.landmarks);
+    seen.push(reading.landmarks);
     $("seen").textContent = `Look into the camera with a calm face: ${Math.round((seen.length / about.tracker.frames) * 100)} %`;
     if (seen.length === about.tracker.frames) await fitUser();
     return;
   }
-  const motion = Object.fromEntries(Object.keys(WIDTHS).map((name) => [name, read[name]]));
-  if (read.openness[0] < about.tracker.blink * user.openness && cameraMotion) motion.gaze = follow.gaze; // shut eyes look nowhere
-  follow.gaze = motion.gaze;
-  cameraMotion = transferred(motion, user.own, NEUTRAL, about.transfer);
+  const motion = Object.fromEntries(Object.keys(WIDTHS).map((name) => [name, reading[name]]));
+  const shut = reading.openness[0] < about.tracker.blink * user.openness;
+  motion.gaze = user.gaze = shut ? user.gaze : motion.gaze; // shut eyes look nowhere
+  followed = { motion: transferred(motion, user.own, NEUTRAL, about.transfer), reading };
   $("seen").textContent = "It follows your face. If it sits wrong, look calm and take your neutral face again.";
   wake();
 }
@@ -375,7 +374,7 @@ async function fitUser() {
   seen.forEach((points, k) => landmarks.set(points, k * 478 * 3));
   const found = await tracker.run("fit_neutral", { landmarks: { data: landmarks, dims: [seen.length, 478, 3] } });
   const own = { ...found, expression: new Float32Array(WIDTHS.expression) };
-  user = { neutral: found.neutral, own, openness: found.openness[0] };
+  user = { neutral: found.neutral, own, gaze: own.gaze, openness: found.openness[0] };
   $("neutral").disabled = false;
 }
 
@@ -392,7 +391,7 @@ function wake() {
 }
 
 function wanted() {
-  const base = cameraMotion ?? (frameShown === null ? NEUTRAL : playedMotion());
+  const base = followed?.motion ?? (frameShown === null ? NEUTRAL : playedMotion());
   return moved(base, about.sliders, values);
 }
 
@@ -400,6 +399,7 @@ async function turn() {
   busy = true;
   while (changed || playing) {
     changed = false;
+    const reading = followed?.reading;
     const motion = wanted();
     try {
       const image = await picture(motion);
@@ -514,5 +514,5 @@ async function main() {
   document.documentElement.dataset.ready = "true";
 }
 
-self.MyPortrait = { picture, about, transferred }; // for scripts
+self.MyPortrait = { picture, about, transferred, moved }; // for scripts
 main().catch((error) => say(`This page is damaged: ${error.message}. Make it again.`));
