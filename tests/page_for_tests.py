@@ -46,16 +46,13 @@ class Visit:
 
 
 @contextmanager
-def browser(*options: str) -> Iterator:
+def browser(playwright, *options: str) -> Iterator:
     """Chromium, without a screen."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
-        try:
-            yield chromium
-        finally:
-            chromium.close()
+    chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
+    try:
+        yield chromium
+    finally:
+        chromium.close()
 
 
 @contextmanager

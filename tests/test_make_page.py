@@ -79,8 +79,16 @@ def place(tmp_path_factory, face_mesh_weights) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with browser() as chromium:
+def playwright():
+    from playwright.sync_api import sync_playwright  # takes a second, which a run that skips need not spend
+
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright):
+    with browser(playwright) as chromium:
         yield chromium
 
 
@@ -232,7 +240,10 @@ def tracker(face_mesh_weights) -> FaceTracker:
 
 
 def read(tracker: FaceTracker, pictures: np.ndarray) -> dict[str, np.ndarray]:
-    """What the project's own tracker sees in pictures (N, S, S, 3), each value (N,), by the names of the sliders."""
+    """What the tracker sees in pictures (N, S, S, 3), each value (N,), by the names of the sliders.
+
+    A demo actor's eyes are a few pixels wide: where they look cannot be read.
+    """
     mesh = tracker.track(lambda: [pictures]).mesh[:]
     found = mesh_parameters(mesh, np.load(REFERENCE).astype(np.float32), pictures.shape[1])
     mesh = mesh / np.linalg.norm(mesh[:, 33, :2] - mesh[:, 263, :2], axis=1)[:, None, None]
@@ -243,7 +254,6 @@ def read(tracker: FaceTracker, pictures: np.ndarray) -> dict[str, np.ndarray]:
         "mouth": mesh[:, 14, 1] - mesh[:, 13, 1],
         "brows": mesh[:, [33, 263], 1].mean(1) - mesh[:, [105, 334], 1].mean(1),
         "blink": -found["openness"],
-        "look_across": -found["gaze"][:, 0],
         "across": found["position"][:, 0],
         "down": found["position"][:, 1],
         "size": found["position"][:, 2],
@@ -251,7 +261,7 @@ def read(tracker: FaceTracker, pictures: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @needs_demo
-@pytest.mark.parametrize("id", ["yaw", "roll", "mouth", "brows", "blink", "look_across", "across", "down", "size"])
+@pytest.mark.parametrize("id", ["yaw", "roll", "mouth", "brows", "blink", "across", "down", "size"])
 def test_each_slider_moves_the_picture_its_own_way(demo, tracker, id):
     size = demo.tab.evaluate("() => MyPortrait.about.size")
     pictures = [
@@ -287,8 +297,8 @@ def filmed(tmp_path_factory) -> Path:
 
 
 @needs_demo
-def test_the_camera_drives_the_portrait(filmed, tracker):
-    with browser(*camera(filmed)) as chromium, visit(chromium) as tab:
+def test_the_camera_drives_the_portrait(playwright, filmed, tracker):
+    with browser(playwright, *camera(filmed)) as chromium, visit(chromium) as tab:
         tab.open(DEMO.as_uri())
         tab.tab.locator("#watch").click()
         tab.tab.wait_for_selector("#seen:has-text('follows')", timeout=240_000)

@@ -61,6 +61,7 @@ class Engine {
   }
   close() {
     this.worker.terminate();
+    for (const { reject } of this.waiting.values()) reject(new Error("closed"));
   }
 }
 
@@ -408,8 +409,8 @@ async function turn() {
       count();
       document.dispatchEvent(new CustomEvent("picture", { detail: { motion, rgba, reading } }));
     } catch (error) {
-      say(`The picture could not be made: ${error.message}.`);
-      break;
+      if (ready) say(`The picture could not be made: ${error.message}.`);
+      break; // or another engine is being opened
     }
     await new Promise(requestAnimationFrame);
   }
@@ -454,7 +455,11 @@ function press(id, down, text) {
 }
 
 function connect() {
-  $("mirror").onchange = () => $("camera").classList.toggle("mirrored", $("mirror").checked);
+  $("mirror").onchange = () => {
+    $("camera").classList.toggle("mirrored", $("mirror").checked);
+    takeNeutral(); // a head held askew is askew to the other side now
+    box = null;
+  };
   $("mirror").onchange();
   $("reset").onclick = () => {
     if (playing) stopPlaying();
@@ -469,30 +474,33 @@ function connect() {
   $("neutral").onclick = takeNeutral;
   $("record").onclick = record;
   $("backend").onchange = () => start($("backend").value);
-  document.onkeydown = ({ key, target, ctrlKey, metaKey, altKey }) => {
-    if (ctrlKey || metaKey || altKey || target.closest?.("button, select, input")) return;
-    if (key === " ") { $("play").click(); event.preventDefault(); }
-    if (key === "r") $("reset").click();
+  document.onkeydown = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button, select, input")) return;
+    if (event.key === "r") $("reset").click();
+    if (event.key === " ") {
+      $("play").click();
+      event.preventDefault(); // else the page scrolls
+    }
   };
 }
 
-/** Open the portrait on the backend that is asked for, or the best one that works. */
+/** Open the portrait on the backend that is asked for, or the best one; where that fails, on WebAssembly. */
 async function start(asked) {
   ready = false;
-  const tries = asked ? [asked] : [...$("backend").options].map((option) => option.value);
-  if (!tries.includes("wasm")) tries.push("wasm");
-  for (const backend of tries) {
+  const wish = asked ?? $("backend").options[0].value;
+  let reason = "";
+  for (const backend of new Set([wish, "wasm"])) {
     try {
       await openPortrait(backend);
-      say(backend === tries[0] ? "" : `WebGPU cannot be used here (${start.reason}); WebAssembly computes instead.`);
+      say(backend === wish ? "" : `WebGPU cannot be used here: ${reason}. WebAssembly computes instead.`);
       $("speed").textContent = "ready";
       ready = true;
       return wake();
     } catch (error) {
-      start.reason = error.message;
+      reason = error.message;
     }
   }
-  say(`The portrait could not be opened: ${start.reason}. A current Chrome, Edge, Firefox or Safari will do.`);
+  say(`The portrait could not be opened: ${reason}. A current Chrome, Edge, Firefox or Safari will do.`);
   $("speed").textContent = "stopped";
 }
 
