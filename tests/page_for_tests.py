@@ -64,6 +64,14 @@ def visit(chromium, width: int = 1440, height: int = 900, **options) -> Iterator
         context.close()
 
 
+SOFTWARE_GPU = [
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--enable-features=Vulkan",
+    "--use-vulkan=swiftshader",
+]
+
+
 def camera(video: Path) -> list[str]:
     """Chromium's options for a camera that shows a .y4m or .mjpeg file again and again, and is allowed."""
     return [

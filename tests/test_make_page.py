@@ -24,7 +24,7 @@ from pipeline.serve import open_server
 from pipeline.trackers import mesh_parameters
 from tests.clips import run_ffmpeg
 from tests.conftest import WEIGHTS
-from tests.page_for_tests import CHROMIUM, LOCAL, PACKED, browser, camera, unpacked, visit
+from tests.page_for_tests import CHROMIUM, LOCAL, PACKED, SOFTWARE_GPU, browser, camera, unpacked, visit
 from tests.portrait_for_tests import save_untrained
 from tests.project_for_tests import ROOT
 from tests.stores_for_tests import write_clip
@@ -118,6 +118,21 @@ def test_the_browsers_pictures_are_torchs(tiny, place):
             values,
         )
         assert abs(unpacked(image, "f4") - true[frame].flatten().numpy()).max() * 255 < 2
+
+
+def test_webgpu_says_the_same_where_there_is_an_adapter(playwright, place):
+    with browser(playwright, *SOFTWARE_GPU) as chromium, visit(chromium) as tab:
+        tab.open(place["page"].as_uri())
+        if tab.tab.locator("#backend option").count() < 2:
+            pytest.skip("this Chromium brings no software adapter for WebGPU")
+        still = f"""async () => ({PACKED})(await MyPortrait.picture(
+            Object.fromEntries(Object.entries(MyPortrait.about.neutral).map(([n, v]) => [n, Float32Array.from(v)]))))"""
+        assert tab.tab.locator("#backend").input_value() == "wasm"  # software is no reason to leave WebAssembly
+        true = unpacked(tab.tab.evaluate(still), "f4")
+        tab.tab.locator("#backend").select_option("webgpu")
+        tab.tab.wait_for_selector("#speed:not(:text('loading'))", timeout=240_000)
+        assert tab.tab.locator("#backend").input_value() == "webgpu" and tab.message() == "" and tab.said == []
+        assert abs(unpacked(tab.tab.evaluate(still), "f4") - true).max() * 255 < 2
 
 
 def test_a_drivers_motion_becomes_the_targets_as_in_python(tiny, place):

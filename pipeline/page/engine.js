@@ -6,13 +6,12 @@ async function open({ library, wasm, threads, provider, models }) {
   ort = await import(URL.createObjectURL(new Blob([library], { type: "text/javascript" })));
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmBinary = wasm;
-  ort.env.logLevel = "error";
   if (provider === "webgpu") {
     const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) throw new Error("no graphics adapter");
   }
   for (const [name, bytes] of Object.entries(models))
-    networks[name] = await ort.InferenceSession.create(bytes, { executionProviders: [provider] });
+    networks[name] = await ort.InferenceSession.create(bytes, { executionProviders: [provider], logSeverityLevel: 3 });
 }
 
 async function run({ model, inputs }) {
