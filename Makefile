@@ -4,10 +4,11 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do $$p -c '
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 DEMO := results/Astronaut_driven_by_Admiral.mp4
+PAGE := results/Astronaut.html
 REPORT := results/report.html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup doctor demo test test-slurm bench lint clean
+.PHONY: setup doctor demo live test test-slurm test-browser bench lint clean
 
 setup: .venv/ready
 
@@ -22,9 +23,13 @@ doctor: setup
 	@$(BIN)/python -m pipeline.doctor
 
 demo: setup
-	$(BIN)/snakemake --cores $(CORES) --configfile workflow/presets/demo.yaml --report $(REPORT) --report-after-run -- $(DEMO)
+	$(BIN)/snakemake --cores $(CORES) --keep-going --configfile workflow/presets/demo.yaml --report $(REPORT) --report-after-run -- $(DEMO) $(PAGE)
 	@printf '\nvideo         %s\nside by side  %s\nfigures       %s\n' $(DEMO) $(DEMO:.mp4=.side_by_side.mp4) $(DEMO:.mp4=.metrics.json)
-	@printf 'report        %s\n' $(REPORT)
+	@printf 'report        %s\nlive page     %s\n' $(REPORT) $(PAGE)
+
+# Live pages on several threads, which a page opened as a file has not.
+live: setup
+	$(BIN)/python -m pipeline.serve --folder results --port 8000
 
 test: setup lint
 	$(BIN)/python -m pytest -q --durations=5
@@ -32,6 +37,11 @@ test: setup lint
 # Brings up a Slurm of its own with two fake GPUs and stops it again; Debian or Ubuntu, root or sudo where it lacks.
 test-slurm: setup
 	tests/with_slurm.sh $(BIN)/python -m pytest -q --durations=5 -m slurm tests/test_slurm.py
+
+# Drives the demo's page with a real Chromium; Debian or Ubuntu, root or sudo where it lacks.
+test-browser: setup
+	tests/with_chromium.sh $(BIN)/snakemake --cores $(CORES) --configfile workflow/presets/demo.yaml -- $(PAGE)
+	$(BIN)/python -m pytest -q --durations=5 -m browser
 
 bench: setup
 	$(BIN)/snakemake --cores $(CORES) --quiet all -- weights/face_landmark_with_attention.tflite

@@ -23,6 +23,7 @@ include: "workflow/rules/coverage.smk"
 include: "workflow/rules/report_sources.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/grid.smk"
+include: "workflow/rules/live.smk"
 include: "workflow/rules/table_rows.smk"
 include: "workflow/rules/tables.smk"
 

@@ -111,10 +111,10 @@ class FaceDetector(nn.Module):
         scores, points = scores[order], points[order]
         boxes, best = [], []
         while len(scores):
-            same = _overlap(points[0], points) > self.MIN_OVERLAP
+            same = overlap(points[0], points) > self.MIN_OVERLAP
             same[0] = True
             weight = scores[same, None, None]
-            boxes.append(_box_of_detection((points[same] * weight).sum(0) / weight.sum()))
+            boxes.append(box_of_detection((points[same] * weight).sum(0) / weight.sum()))
             best.append(scores[0])
             scores, points = scores[~same], points[~same]
         return Faces(torch.stack(boxes), torch.stack(best)) if boxes else Faces(points.new_zeros(0, 4), scores)
@@ -174,7 +174,7 @@ def _anchors(size: int) -> Tensor:
     return torch.cat(grids)
 
 
-def _overlap(one: Tensor, many: Tensor) -> Tensor:
+def overlap(one: Tensor, many: Tensor) -> Tensor:
     """Intersection over union of a candidate (8, 2) with others (n, 8, 2)."""
     low = torch.maximum(one[0] - one[1] / 2, many[:, 0] - many[:, 1] / 2)
     high = torch.minimum(one[0] + one[1] / 2, many[:, 0] + many[:, 1] / 2)
@@ -182,7 +182,7 @@ def _overlap(one: Tensor, many: Tensor) -> Tensor:
     return shared / (one[1].prod() + many[:, 1].prod(-1) - shared)
 
 
-def _box_of_detection(points: Tensor) -> Tensor:
+def box_of_detection(points: Tensor) -> Tensor:
     """Box of a detected face (8, 2), upright by its two eyes."""
     across = points[3] - points[2]
     return torch.stack([*points[0], MARGIN * points[1].max(), torch.atan2(across[1], across[0])])

@@ -80,14 +80,11 @@ def mouth_opening(landmarks68: Tensor) -> Tensor:
 def fit_neutral(landmarks: Tensor) -> Tensor:
     """The neutral mesh of a person from the landmarks of a clip; frames that are not finite are left out.
 
-    The tenth of the frames with the mouth shut, the eyes open and the face to the front make it, by their median.
-    Its third column is the generic depth of the reference.
-
     Args:
         landmarks: (N, 478, 3) px, N >= 1.
 
     Returns:
-        (478, 3) eye distances.
+        (478, 3) eye distances, see `neutral_of`.
 
     Raises:
         ValueError: no frame is finite.
@@ -95,6 +92,12 @@ def fit_neutral(landmarks: Tensor) -> Tensor:
     landmarks = landmarks[landmarks.isfinite().flatten(1).all(1)]
     if not len(landmarks):
         raise ValueError("no frame with a tracked face to take the neutral face from")
+    return neutral_of(landmarks)
+
+
+def neutral_of(landmarks: Tensor) -> Tensor:
+    """(N, 478, 3) px -> (478, 3) eye distances: the median of the tenth of the frames with the mouth shut, the eyes
+    open and the face to the front. Its third column is the generic depth of the reference."""
     reference = torch.from_numpy(np.load(REFERENCE)).to(landmarks)
     head = HeadFit(reference).to(landmarks)
     rotation, scale, centre = head(landmarks)

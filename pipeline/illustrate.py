@@ -116,7 +116,7 @@ def main(
             if index in spread or index in furthest:
                 shown[index] = Pair(*(picture.copy() for picture in pair))
             if label:
-                pictures.label(pair.result, label, across=1)
+                pictures.label(pair.result, label)
             writer.write(np.concatenate(pair, 1)[None])
 
     # draw

@@ -1,7 +1,7 @@
 """Make a demo actor's clip: a public-domain portrait that turns, blinks and speaks nonsense; its motion is known.
 
 The portraits come with scikit-image (Eileen Collins, NASA) and matplotlib (Grace Hopper, US Navy). They show real
-people, so the speech has no words, and both the picture and the file say that the clip is synthetic.
+people, so the speech has no words, and the file says that the clip is synthetic.
 """
 
 import tempfile
@@ -25,14 +25,12 @@ from pipeline.errors import InputError
 from pipeline.face_tracker import FaceTracker
 from pipeline.manifest import find
 from pipeline.media import VideoWriter, write_sound
-from pipeline.pictures import label
 from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, Config, record
 from pipeline.puppet import EYE_CORNERS, Act, Puppet
 
 FPS = 25
 QUALITY = 14  # x264's constant rate factor: close to the drawn frames
-LABEL = "synthetic"
 NETWORKS = ("face_mesh", "face_detector")  # find the face in the portrait
 COMMENT = "Synthetic: an animated portrait photograph with nonsense speech, made by MyPortrait for demonstration"
 
@@ -106,7 +104,7 @@ def main(
             record=record("pipeline.make_actor", [find(name, networks) for name in NETWORKS], config),
         ) as video:
             for numbers in progress(zip(*act, strict=True), name=f"{actor}: clip", unit="frames", total=len(act.yaw)):
-                video.write(label(puppet.render(Act(*numbers)), LABEL, 0.5)[None])
+                video.write(puppet.render(Act(*numbers))[None])
     print(f"{actor}: {len(act.yaw)} frames of {size}x{size} px")
 
 

@@ -176,6 +176,13 @@ def copy_sound(
     return end
 
 
+def write_aac(path: Path, sound: Path, seconds: float) -> None:
+    """Write the first `seconds` of a sound file as mono AAC, which every browser plays, into an .m4a file."""
+    heard = ffmpeg.input(_url(sound), t=seconds)["a"]
+    with whole(path) as temporary:
+        _run(path, ffmpeg.output(heard, _url(temporary), acodec="aac", audio_bitrate="64k", ac=1))
+
+
 def digests(path: Path) -> dict[str, str]:
     """SHA-256 of the file's "picture" and "sound" as they are stored: set-up, bytes, times, how the picture is turned.
 

@@ -47,7 +47,7 @@ def main(
         about = {"fps": fps, "sound": audio, "sound_start": start / fps, "quality": quality, "record": made}
         with VideoWriter(out, size=size, comment=RENDERED, **about) as writer:
             for frame in progress(read_frames(video), name=f"{out.stem}: label", unit="frames", total=count):
-                writer.write(pictures.label(frame.image, label, across=1)[None])
+                writer.write(pictures.label(frame.image, label)[None])
     else:
         with whole(out) as temporary:
             shutil.copyfile(video, temporary)

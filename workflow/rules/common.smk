@@ -22,6 +22,7 @@ TRANSFER = {"transfer": config["transfer"]}
 QUALITY = {"quality": config["render"]["quality"]}
 LABEL = {"label": config["render"]["label"]}
 RENDER = {name: value for name, value in config["render"].items() if name not in LABEL}
+PAGE = {"seconds": config["make_page"]["seconds"], "blink": config["track_gaze"]["blink"]}
 WHOLE, DIRECT = {"first": 0}, {"transfer": "direct"}
 END = {"first": 1 - config["held_out"]}
 OFFLINE = config["train_stage2"] | {
@@ -138,6 +139,22 @@ def auxiliary_stores(store):
 
     def paths(wildcards):
         return [f"work/clips/{clip}/{store}.h5" for clip in auxiliary_clips(wildcards)]
+
+    return paths
+
+
+def page_drivers(wildcards):
+    """The clips whose motion a page can play: those of the config, else those that lent theirs to the target."""
+    for name in config["make_page"]["drivers"]:
+        check_name(name)
+    return config["make_page"]["drivers"] or auxiliary_clips(wildcards)
+
+
+def page_files(file):
+    """Input function: one file of each clip that a page can play."""
+
+    def paths(wildcards):
+        return [f"work/clips/{clip}/{file}" for clip in page_drivers(wildcards)]
 
     return paths
 

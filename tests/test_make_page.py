@@ -1,0 +1,334 @@
+"""The live page, in a real browser: `make test-browser`, or where a Chromium is installed.
+
+The tiny page has a portrait that learned nothing: it tells whether the browser computes what torch does. Where the demo
+was made (results/Astronaut.html) its page is moved by sliders and by a camera.
+"""
+
+import threading
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import skimage
+import torch
+
+from models.face_parameters import REFERENCE
+from pipeline import export_portrait, export_tracker, fetch_browser_runtime, make_page
+from pipeline.face_tracker import FaceTracker
+from pipeline.media import write_sound
+from pipeline.motion import load_motion, neutral, transferred
+from pipeline.portrait import load_portrait
+from pipeline.serve import open_server
+from pipeline.trackers import mesh_parameters
+from tests.clips import run_ffmpeg
+from tests.conftest import WEIGHTS
+from tests.page_for_tests import CHROMIUM, LOCAL, PACKED, SOFTWARE_GPU, browser, camera, unpacked, visit
+from tests.portrait_for_tests import save_untrained
+from tests.project_for_tests import ROOT
+from tests.stores_for_tests import write_clip
+
+DEMO = ROOT / "results/Astronaut.html"
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; make test-browser installs one"),
+]
+needs_demo = pytest.mark.skipif(not DEMO.exists(), reason=f"{DEMO.name} is not there; make test-browser makes it")
+PIXELS = "() => document.getElementById('view').toDataURL()"
+TRACKER = ("find_face", "read_face", "fit_neutral")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, face_mesh_weights) -> dict[str, Path]:
+    """A page, and what it was made of."""
+    folder = tmp_path_factory.mktemp("page")
+    save_untrained(folder / "stage2.pt", size=64)
+    clip = write_clip(folder / "Disc", frames=50)
+    write_sound(folder / "Disc" / "audio.wav", 0.1 * np.sin(np.arange(2 * 16000) / 10), 16000)
+    export_portrait.main(
+        portrait=folder / "stage2.pt",
+        driver_face=[clip["face"]],
+        driver_gaze=[clip["gaze"]],
+        transfer="relative",
+        out=folder / "Tiny.onnx",
+        half=folder / "Tiny.fp16.onnx",
+    )
+    files = {name: folder / f"{name}.onnx" for name in TRACKER}
+    export_tracker.main(networks=face_mesh_weights[0].parent, **files)
+    runtime = WEIGHTS / "onnxruntime-web.tgz"
+    fetch_browser_runtime.main(out=runtime)
+    make_page.main(
+        name="Tiny",
+        portrait=folder / "Tiny.onnx",
+        face=clip["face"],
+        gaze=clip["gaze"],
+        driver_frames=[clip["frames"]],
+        driver_face=[clip["face"]],
+        driver_gaze=[clip["gaze"]],
+        driver_audio=[folder / "Disc" / "audio.wav"],
+        runtime=runtime,
+        out=folder / "Tiny.html",
+        transfer="relative",
+        blink=0.5,
+        label="synthetic",
+        seconds=60,
+        tracker=list(files.values()),
+    )
+    return {"page": folder / "Tiny.html", "portrait": folder / "stage2.pt", **clip}
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    from playwright.sync_api import sync_playwright  # takes a second, which a run that skips need not spend
+
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright):
+    with browser(playwright) as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def tiny(place, chromium):
+    with visit(chromium) as tab:
+        yield tab.open(place["page"].as_uri())
+
+
+def test_it_opens_by_a_double_click_without_an_error_or_any_connection(tiny):
+    assert tiny.said == [] and tiny.message() == ""
+    assert [address for address in tiny.asked if not address.startswith(LOCAL)] == []
+    assert tiny.tab.locator("#speed").inner_text() != "loading"
+
+
+def test_the_browsers_pictures_are_torchs(tiny, place):
+    person = load_portrait(place["portrait"], torch.device("cpu"))
+    motion, valid = load_motion(place["face"], place["gaze"])
+    asked = transferred(motion, neutral(motion), person.neutral, "relative")
+    with torch.inference_mode():
+        true, _ = person.generator(asked, person.code.expand(len(valid), -1))
+    for frame in range(0, 50, 5):
+        values = {name: asked[name][frame].tolist() for name in asked}
+        image = tiny.tab.evaluate(
+            f"""async (motion) => ({PACKED})(await MyPortrait.picture(
+                Object.fromEntries(Object.entries(motion).map(([name, list]) => [name, Float32Array.from(list)]))))""",
+            values,
+        )
+        assert abs(unpacked(image, "f4") - true[frame].flatten().numpy()).max() * 255 < 2
+
+
+def test_webgpu_says_the_same_where_there_is_an_adapter(playwright, place):
+    with browser(playwright, *SOFTWARE_GPU) as chromium, visit(chromium) as tab:
+        tab.open(place["page"].as_uri())
+        if tab.tab.locator("#backend option").count() < 2:
+            pytest.skip("this Chromium brings no software adapter for WebGPU")
+        still = f"""async () => ({PACKED})(await MyPortrait.picture(
+            Object.fromEntries(Object.entries(MyPortrait.about.neutral).map(([n, v]) => [n, Float32Array.from(v)]))))"""
+        assert tab.tab.locator("#backend").input_value() == "wasm"  # software is no reason to leave WebAssembly
+        true = unpacked(tab.tab.evaluate(still), "f4")
+        tab.tab.locator("#backend").select_option("webgpu")
+        tab.tab.wait_for_selector("#speed:not(:text('loading'))", timeout=240_000)
+        assert tab.tab.locator("#backend").input_value() == "webgpu" and tab.message() == "" and tab.said == []
+        assert abs(unpacked(tab.tab.evaluate(still), "f4") - true).max() * 255 < 2
+
+
+def test_a_drivers_motion_becomes_the_targets_as_in_python(tiny, place):
+    motion, _ = load_motion(place["face"], place["gaze"])
+    target = {name: value + 0.1 for name, value in neutral(motion).items()}
+    wanted = transferred(motion, neutral(motion), target, "relative")
+    floats = {
+        name: [motion[name][7].tolist(), neutral(motion)[name][0].tolist(), target[name][0].tolist()] for name in motion
+    }
+    found = tiny.tab.evaluate(
+        """(given) => {
+            const take = (k) => Object.fromEntries(
+                Object.entries(given).map(([name, lists]) => [name, Float32Array.from(lists[k])]));
+            const found = MyPortrait.transferred(take(0), take(1), take(2), "relative");
+            return Object.fromEntries(Object.entries(found).map(([name, values]) => [name, Array.from(values)]));
+        }""",
+        floats,
+    )
+    for name in motion:
+        assert np.allclose(found[name], wanted[name][7], atol=1e-5), name
+
+
+def test_no_script_on_the_page_can_send_anything(tiny, tmp_path):
+    with open_server(tmp_path, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        for way in (
+            "fetch(at)",
+            "new Promise((_, no) => { const s = new WebSocket(at.replace('http', 'ws')); s.onerror = no; })",
+        ):
+            assert (
+                tiny.tab.evaluate(f"async (at) => {{ try {{ await {way}; }} catch {{ return 'refused' }} }}", address)
+                == "refused"
+            )
+        assert tiny.tab.evaluate("(at) => navigator.sendBeacon(at, 'x') && 'queued'", address) in (False, "queued")
+        server.shutdown()
+    assert any("Content Security Policy" in line for line in tiny.said)
+    tiny.said.clear()
+    tiny.asked.clear()
+
+
+def test_a_slider_a_key_and_the_reset_move_the_picture(tiny):
+    tab = tiny.tab
+    still = tab.evaluate(PIXELS)
+    tab.locator("#yaw").focus()
+    tab.keyboard.press("End")
+    tab.wait_for_timeout(1500)
+    turned = tab.evaluate(PIXELS)
+    assert turned != still
+    tab.locator("#reset").click()
+    tab.wait_for_timeout(1500)
+    assert tab.evaluate(PIXELS) == still and tab.locator("#yaw").input_value() == "0"
+
+
+def test_a_drivers_motion_plays_pauses_and_seeks(tiny):
+    tab = tiny.tab
+    tab.locator("#play").click()
+    tab.wait_for_function("() => Number(document.getElementById('seek').value) > 0.3")
+    tab.locator("#play").click()
+    at = float(tab.locator("#seek").input_value())
+    tab.wait_for_timeout(500)
+    assert float(tab.locator("#seek").input_value()) == at and "Play" in tab.locator("#play").inner_text()
+    before = tab.evaluate(PIXELS)
+    tab.locator("#seek").fill("1.5")
+    tab.wait_for_timeout(1500)
+    assert tab.evaluate(PIXELS) != before
+    tab.locator("#reset").click()
+
+
+def test_a_recording_is_a_video_of_the_picture(tiny, tmp_path):
+    tab = tiny.tab
+    tab.locator("#record").click()
+    tab.locator("#play").click()
+    tab.wait_for_timeout(2500)
+    with tab.expect_download() as download:
+        tab.locator("#record").click()
+    assert download.value.suggested_filename == "Tiny_synthetic.webm"
+    download.value.save_as(tmp_path / "film.webm")
+    with av.open(str(tmp_path / "film.webm")) as film:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(pictures) > 5 and pictures[0].shape == (512, 512, 3)
+    plate = pictures[-1][475:500, 395:500].astype(int)
+    assert plate.max() - plate.min() > 100  # light letters on a dark plate
+    tab.locator("#reset").click()
+
+
+def test_without_a_camera_the_page_says_so_in_one_line(tiny):
+    tiny.tab.locator("#watch").click()
+    tiny.tab.wait_for_selector("#message:visible")
+    assert tiny.message().startswith("No camera: ")
+    tiny.tab.evaluate("() => { document.getElementById('message').hidden = true; }")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_or_overlaps(place, chromium, width, scheme):
+    with visit(chromium, width, 844, color_scheme=scheme) as tab:
+        tab.open(place["page"].as_uri())
+        assert tab.tab.evaluate("() => document.documentElement.scrollWidth") <= width
+        cut = tab.tab.evaluate(
+            """() => [...document.querySelectorAll("button, h1, h2, p, select")]
+                .filter((each) => each.offsetParent && each.scrollWidth > each.clientWidth + 1)
+                .map((each) => each.textContent)"""
+        )
+        assert cut == []
+
+
+# The demo's portrait, which has learned how a person moves
+
+
+@pytest.fixture(scope="module")
+def demo(chromium):
+    with visit(chromium) as tab:
+        yield tab.open(DEMO.as_uri())
+
+
+@pytest.fixture(scope="module")
+def tracker(face_mesh_weights) -> FaceTracker:
+    return FaceTracker(*face_mesh_weights, torch.device("cpu"))
+
+
+def read(tracker: FaceTracker, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    """What the tracker sees in pictures (N, S, S, 3), each value (N,), by the names of the sliders.
+
+    A demo actor's eyes are a few pixels wide: where they look cannot be read.
+    """
+    mesh = tracker.track(lambda: [pictures]).mesh[:]
+    found = mesh_parameters(mesh, np.load(REFERENCE).astype(np.float32), pictures.shape[1])
+    mesh = mesh / np.linalg.norm(mesh[:, 33, :2] - mesh[:, 263, :2], axis=1)[:, None, None]
+    return {
+        "yaw": found["pose"][:, 1],
+        "pitch": found["pose"][:, 0],
+        "roll": found["pose"][:, 2],
+        "mouth": mesh[:, 14, 1] - mesh[:, 13, 1],
+        "brows": mesh[:, [33, 263], 1].mean(1) - mesh[:, [105, 334], 1].mean(1),
+        "blink": -found["openness"],
+        "across": found["position"][:, 0],
+        "down": found["position"][:, 1],
+        "size": found["position"][:, 2],
+    }
+
+
+@needs_demo
+@pytest.mark.parametrize("id", ["yaw", "roll", "mouth", "brows", "blink", "across", "down", "size"])
+def test_each_slider_moves_the_picture_its_own_way(demo, tracker, id):
+    size = demo.tab.evaluate("() => MyPortrait.about.size")
+    pictures = [
+        demo.tab.evaluate(
+            f"""async ([id, part]) => {{
+                const {{ about, moved, picture }} = MyPortrait;
+                const still = Object.fromEntries(
+                    Object.entries(about.neutral).map(([name, list]) => [name, Float32Array.from(list)]));
+                const values = about.sliders.map(
+                    (each) => each.id === id ? part * (part > 0 ? each.high : -each.low) : 0);
+                return ({PACKED})(await picture(moved(still, about.sliders, values)));
+            }}""",
+            [id, part],
+        )
+        for part in (0.8, 0.0, -0.8)
+    ]
+    images = np.stack([unpacked(image, "f4").reshape(3, size, size) for image in pictures]).transpose(0, 2, 3, 1)
+    seen = read(tracker, np.repeat((images * 255).round().astype(np.uint8), 4, 0))[id].reshape(3, 4).mean(1)
+    assert seen[0] > seen[1] > seen[2], seen
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory) -> Path:
+    """A camera's film of six seconds: a face that sways."""
+    folder, face = tmp_path_factory.mktemp("film"), skimage.data.astronaut()
+    for k in range(90):
+        turn = cv2.getRotationMatrix2D((225, 120), 14 * np.sin(k / 90 * 2 * np.pi), 1.1)
+        picture = cv2.warpAffine(face, turn, (512, 480), borderMode=cv2.BORDER_REPLICATE)
+        wide = cv2.copyMakeBorder(picture, 0, 0, 64, 64, cv2.BORDER_REPLICATE)
+        cv2.imwrite(str(folder / f"{k:03}.jpg"), wide[..., ::-1])
+    run_ffmpeg("-framerate", 15, "-i", folder / "%03d.jpg", "-q:v", 3, "-f", "mjpeg", folder / "film.mjpeg")
+    return folder / "film.mjpeg"
+
+
+@needs_demo
+def test_the_camera_drives_the_portrait(playwright, filmed, tracker):
+    with browser(playwright, *camera(filmed)) as chromium, visit(chromium) as tab:
+        tab.open(DEMO.as_uri())
+        tab.tab.locator("#watch").click()
+        tab.tab.wait_for_selector("#seen:has-text('follows')", timeout=240_000)
+        told = tab.tab.evaluate(
+            f"""() => new Promise((done) => {{
+                const all = [];
+                document.addEventListener("picture", ({{ detail: {{ reading, rgba }} }}) => {{
+                    if (reading && all.push([reading.pose[2], ({PACKED})(rgba)]) === 40) done(all);
+                }});
+            }})"""
+        )
+        assert tab.said == [] and tab.message() == ""
+        tab.tab.locator("#watch").click()
+        assert tab.tab.locator("#eye").is_hidden()
+    pictures = np.stack([unpacked(rgba, "u1") for _, rgba in told])
+    size = round((pictures.shape[1] / 4) ** 0.5)
+    roll = read(tracker, pictures.reshape(-1, size, size, 4)[..., :3])["roll"]
+    assert np.corrcoef(roll, [roll for roll, _ in told])[0, 1] > 0.7
