@@ -12,7 +12,7 @@ def resized(frame: np.ndarray, size: int) -> np.ndarray:
 
 
 def label(frame: np.ndarray, text: str) -> np.ndarray:
-    """Write `text` into the lower right corner of (S, S, 3), in place: white on a darkened plate, legible on any ground.
+    """Write `text` into the lower right corner of (S, S, 3), in place, legible on any ground.
 
     In large pictures it takes a smaller part, so as not to disturb.
     """
