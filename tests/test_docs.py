@@ -8,6 +8,7 @@ done in none of these ways stands under `NOT_RUN`, with the reason.
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,10 +21,11 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import provenance, stores
+from pipeline import export_portrait, provenance, stores
 from pipeline.manifest import read_manifest
 from pipeline.media import VideoWriter, write_sound
 from tests.clips import click, pictures, write_clip
+from tests.portrait_for_tests import save_untrained
 from tests.project_for_tests import ROOT, copy_project
 from tests.stores_for_tests import face_of
 from tests.stores_for_tests import write_clip as write_stores
@@ -161,9 +163,25 @@ def test_commands_of_make_are_targets_there_are(command):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(scope="module")
+def portrait_file(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("portrait")
+    clip = write_stores(folder / "Biden")
+    save_untrained(folder / "stage2.pt", size=32)
+    export_portrait.main(
+        portrait=folder / "stage2.pt",
+        driver_face=[clip["face"]],
+        driver_gaze=[clip["gaze"]],
+        transfer="relative",
+        out=folder / "Biden.onnx",
+        half=folder / "Biden.fp16.onnx",
+    )
+    return folder / "Biden.onnx"
+
+
 @pytest.fixture
-def finished(project, monkeypatch) -> Iterator[None]:
-    """The result of the examples, and the stores of its target."""
+def finished(project, portrait_file, monkeypatch) -> Iterator[None]:
+    """The results of the examples, and the stores of their target."""
     monkeypatch.chdir(project)
     write_stores(Path("work/clips/Biden"))
     made = provenance.record("pipeline.render", [Path("data/videos/Biden.mp4")], provenance.NO_CONFIG)
@@ -171,8 +189,10 @@ def finished(project, monkeypatch) -> Iterator[None]:
     about = {"fps": Fraction(25), "sound": None, "quality": 20, "comment": "synthetic", "record": made}
     with VideoWriter(path, size=64, **about) as writer:
         writer.write(np.zeros((5, 64, 64, 3), np.uint8))
+    exported = Path(shutil.copy(portrait_file, "results"))
     yield
     path.unlink()
+    exported.unlink()
 
 
 @pytest.mark.parametrize("command", STEPS)
