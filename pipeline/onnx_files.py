@@ -90,7 +90,7 @@ def _inverse(matrix: Tensor) -> Tensor:
     return columns / (a * columns[:, 0]).sum()
 
 
-SPELLED_OUT = {
+SPELLED_OUT = torch.export.default_decompositions() | {
     torch.ops.aten.median.dim: _median_of,
     torch.ops.aten.median.default: lambda values: _median_of(values.flatten(), 0)[0],
     torch.ops.aten.linalg_inv.default: _inverse,
