@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.media import VideoWriter, digests, probe, read_frames, read_record, read_sound, write_sound
+from pipeline.media import VideoWriter, digests, probe, read_frames, read_record, read_sound, write_aac, write_sound
 from tests.clips import SOUND_RATE, bad_files, click, onset, pictures, run_ffmpeg, turn, write_clip
 from tests.disk_for_tests import as_nobody, little_room
 
@@ -417,3 +417,10 @@ def test_the_digests_tell_a_single_changed_byte(original, tmp_path):
     content[content.index(b"mdat") + 2000] ^= 1
     (tmp_path / "edited.mp4").write_bytes(content)
     assert digests(tmp_path / "edited.mp4") != digests(original)
+
+
+def test_sound_for_a_browser_is_as_long_as_asked_and_keeps_its_time(tmp_path):
+    write_sound(tmp_path / "voice.wav", click(3.0, 1.0, 16000), 16000)
+    write_aac(tmp_path / "voice.m4a", tmp_path / "voice.wav", 2.0)
+    heard = read_sound(tmp_path / "voice.m4a", 16000)
+    assert abs(len(heard) / 16000 - 2) < 0.1 and abs(onset(heard, 16000) - 1) < 0.05
