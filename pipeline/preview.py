@@ -15,7 +15,7 @@ from pipeline.portrait import Portrait, pictures
 from pipeline.processes import is_first
 from pipeline.sheets import save, sheet
 
-MOMENTS = (2, 5, 10, 20, 35, 60, 100)  # % of the steps; earlier the averaged weights render grey
+MOMENTS = (2, 5, 10, 20, 35, 60, 100)  # % of the steps
 SHOWN = 4  # frames, spread over what training never sees
 LARGEST = 192  # px, of a picture on the sheet
 

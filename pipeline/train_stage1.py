@@ -3,7 +3,7 @@
 Killed at any moment, the same command continues from the last checkpoint.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -115,7 +115,7 @@ def main(
         average.update_parameters(generator)
         if (step + 1) % max(1, schedule.steps // 50) == 0:
             note(log, step, schedule.batch, terms)
-        drawing.draw_if_due(step + 1, learned)
+        drawing.draw_if_due(step + 1, replace(learned, generator=generator))  # averages lag behind by far
         checkpoint.save_if_due(step + 1, log)
 
     if not processes.is_first():
