@@ -46,6 +46,7 @@ def test_a_portrait_learns_to_read_the_mouth_off_the_sound(tmp_path, clip):
         **clip,
         out=out,
         history=tmp_path / "history.tsv",
+        preview=tmp_path / "preview.png",
         layout=replace(LAYOUT, driving="audio"),
         schedule=schedule(images=1600),
         weights=train_stage1.Weights(reconstruction=100, velocity=1, lips=1),
