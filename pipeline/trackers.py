@@ -64,7 +64,7 @@ class MediapipeFaces:
             known = np.flatnonzero(track.valid)
             some = track.mesh[known[:: 1 + len(known) // NEUTRAL_FRAMES]]
             neutral = fit_neutral(torch.from_numpy(some)).numpy() if len(known) else np.load(REFERENCE)
-        if not len(known):
+        if not track.valid.any():
             track.mesh[:] = np.broadcast_to(neutral, track.mesh.shape)  # nobody: a face at rest, as numbers are finite
         found = mesh_parameters(track.mesh, neutral, size)
         return stores.Face(

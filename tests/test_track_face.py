@@ -6,7 +6,7 @@ import pytest
 import skimage
 import torch
 
-from models.face_parameters import sixty_eight
+from models.face_parameters import REFERENCE, sixty_eight
 from pipeline import stores
 from pipeline.errors import InputError
 from pipeline.files import sha256
@@ -63,8 +63,9 @@ def test_a_clip_without_any_face_is_refused_however_lenient(tmp_path, clip, face
         track(tmp_path, np.full_like(clip, 128), face_mesh_weights, min_valid=0)
 
 
-def test_a_result_without_any_face_can_still_be_stored(tmp_path, clip, face_mesh_weights):
+@pytest.mark.parametrize("neutral", [None, np.load(REFERENCE)], ids=["unknown", "of the target"])
+def test_a_result_without_any_face_can_still_be_stored(tmp_path, clip, face_mesh_weights, neutral):
     tracker = open_face_tracker("mediapipe", face_mesh_weights[0].parent, torch.device("cpu"))
-    face = tracker.track(lambda: [np.full_like(clip, 128)], SIZE)
+    face = tracker.track(lambda: [np.full_like(clip, 128)], SIZE, neutral)
     stores.write_face(tmp_path / "face.h5", face)  # refuses what is not finite
     assert not stores.read_face(tmp_path / "face.h5").valid.any()
