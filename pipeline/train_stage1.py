@@ -3,10 +3,11 @@
 Killed at any moment, the same command continues from the last checkpoint.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from models import losses
 from pipeline import processes
@@ -18,13 +19,13 @@ from pipeline.preview import Preview
 from pipeline.training import (
     Checkpoint,
     Schedule,
-    averaged,
     beside,
     fingerprint,
     load_performing,
     note,
     sample,
     steps,
+    update_average,
     write_history,
 )
 
@@ -70,7 +71,7 @@ def main(
     generator = build_generator(layout).to(place)
     generator.standardise(take(data.motion, data.valid))
     spoken = data.motion["expression"][data.valid].std(0) + EXPRESSION_FLOOR
-    average = averaged(generator, schedule.average)
+    average = AveragedModel(generator)
     codes = torch.nn.ParameterDict({"codes": torch.zeros(len(data.images), layout.code, device=place)})
     person = to(neutral(take(data.motion, data.valid)), torch.device("cpu"))
     learned = Portrait(average.module, codes["codes"].detach(), layout, person, data.valid)  # as it is at any moment
@@ -112,10 +113,10 @@ def main(
         loss.backward()
         processes.average_gradients(optimiser)
         optimiser.step()
-        average.update_parameters(generator)
+        update_average(average, generator, schedule.average, step)
         if (step + 1) % max(1, schedule.steps // 50) == 0:
             note(log, step, schedule.batch, terms)
-        drawing.draw_if_due(step + 1, replace(learned, generator=generator))  # averages lag behind by far
+        drawing.draw_if_due(step + 1, learned)
         checkpoint.save_if_due(step + 1, log)
 
     if not processes.is_first():

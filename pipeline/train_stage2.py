@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from models import losses
 from models.discriminator import Discriminator
@@ -37,13 +38,13 @@ from pipeline.trackers import FaceName
 from pipeline.training import (
     Checkpoint,
     Schedule,
-    averaged,
     beside,
     fingerprint,
     load_performing,
     note,
     sample,
     steps,
+    update_average,
     write_history,
 )
 
@@ -123,7 +124,7 @@ def main(
     perception.to(place)
     spread = perception.spread(own) if layout.driving == "video" else head_only(perception.spread(own))
     spoken = own["expression"].std(0) + EXPRESSION_FLOOR
-    average = averaged(generator, schedule.average)
+    average = AveragedModel(generator)
     codes = torch.nn.ParameterDict({"codes": portrait.codes.to(place)})
     learned = Portrait(average.module, codes["codes"].detach(), layout, portrait.neutral, data.valid)  # at any moment
     drawing = Preview(
@@ -182,7 +183,7 @@ def main(
         loss.backward()
         processes.average_gradients(optimiser)
         optimiser.step()
-        average.update_parameters(generator)
+        update_average(average, generator, schedule.average, step)
 
         # the discriminator's term, 6
         judge.requires_grad_(True)

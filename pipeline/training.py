@@ -91,9 +91,13 @@ def beside(index: Tensor, count: int) -> Tensor:
     return torch.where(index + 1 < count, index + 1, index - 1)
 
 
-def averaged(generator: Generator, decay: float) -> AveragedModel:
-    """Exponential moving average of the weights: what renders."""
-    return AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(decay))
+def update_average(average: AveragedModel, generator: Generator, decay: float, step: int) -> None:
+    """Exponential moving average of the weights: what renders.
+
+    The decay rises to its value over the first steps, so that a short training's average is not of its beginning.
+    """
+    average.multi_avg_fn = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))
+    average.update_parameters(generator)
 
 
 def fingerprint(settings: dict, inputs: list[Path]) -> str:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline import device, train_stage1, training
 from pipeline.errors import InputError
@@ -169,3 +170,16 @@ def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, launch):
     logs = [np.genfromtxt(folder / "history.tsv", names=True)["reconstruction"] for folder in (one, two)]
     assert len(logs[0]) == 50
     np.testing.assert_allclose(*logs, rtol=1e-4)
+
+
+def test_the_average_of_a_short_training_has_left_its_beginning_and_a_long_ones_decays_as_asked():
+    network = torch.nn.Linear(1, 1)
+    average = AveragedModel(network)
+    for step, value in enumerate([0.0] * 10 + [1.0] * 90):
+        torch.nn.init.constant_(network.weight, value)
+        training.update_average(average, network, 0.999, step)
+    assert average.module.weight.item() > 0.95  # .999 from the first step on would leave .09
+    before = average.module.weight.item()
+    torch.nn.init.constant_(network.weight, 0.0)
+    training.update_average(average, network, 0.999, 10**6)
+    assert average.module.weight.item() == pytest.approx(0.999 * before)
