@@ -101,16 +101,17 @@ def project(tmp_path_factory, face_mesh_weights) -> OnSlurm:
 def test_the_path_ends_in_a_result_made_by_few_jobs(project):
     report = json.loads((project.folder / RESULT).with_suffix(".metrics.json").read_text())
     assert report["frames"] == 50 and report["face_found"] > 0.5
-    sent = [re.match(r"rule_(prepare|train_stage.|result)", job["comment"])[1] for job in jobs()]
+    sent = [re.match(r"rule_(prepare|coverage|train_stage.|result)", job["comment"])[1] for job in jobs()]
+    sent.remove("coverage")  # at any time after the preparation
     assert sent == ["prepare", "prepare", "train_stage1", "train_stage2", "result"]
-    assert len(list(project.folder.glob("benchmarks/*/*.tsv"))) == 13  # one per step
+    assert len(list(project.folder.glob("benchmarks/*/*.tsv"))) == 15  # one per step
 
 
 @needs_slurm
 def test_jobs_that_ask_for_a_gpu_get_one_and_the_others_none(project):
     seen = dict(line.rstrip("\n").split(" ") for line in (FOLDER / "gpus").read_text().splitlines())
     for job in jobs():
-        asks = "prepare" not in job["comment"]
+        asks = not re.match("rule_(prepare|coverage)", job["comment"])
         assert (job["partition"], job["gpu"]) == (("gpu", "gres:gpu:1") if asks else ("cpu", "N/A"))
         assert (seen[job["id"]] in ("0", "1")) == asks, job
 
