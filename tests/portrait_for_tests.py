@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline import export_portrait
 from pipeline.motion import WIDTHS
 from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
 
@@ -16,3 +17,12 @@ def save_untrained(path: Path, size: int, frames: int = 4) -> None:
     still = {name: torch.zeros(1, width) for name, width in WIDTHS["video"].items()}
     still["position"] += torch.tensor([0.0, 0.0, 0.5])
     save_portrait(path, Portrait(build_generator(layout), torch.zeros(frames, 4), layout, still, torch.arange(frames)))
+
+
+def export_untrained(folder: Path, clip: dict[str, Path], *, name: str, size: int) -> Path:
+    """Such a portrait, stage2.pt in the folder, as ONNX files of that name beside it, checked on a clip's motion."""
+    save_untrained(folder / "stage2.pt", size)
+    files = {"out": folder / f"{name}.onnx", "half": folder / f"{name}.fp16.onnx"}
+    driver = {"driver_face": [clip["face"]], "driver_gaze": [clip["gaze"]], "transfer": "relative"}
+    export_portrait.main(portrait=folder / "stage2.pt", **driver, **files)
+    return files["out"]

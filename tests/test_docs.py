@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import export_portrait, provenance, stores
+from pipeline import provenance, stores
 from pipeline.manifest import read_manifest
 from pipeline.media import VideoWriter, write_sound
 from tests.clips import click, pictures, write_clip
-from tests.portrait_for_tests import save_untrained
+from tests.portrait_for_tests import export_untrained
 from tests.project_for_tests import ROOT, copy_project
 from tests.stores_for_tests import face_of
 from tests.stores_for_tests import write_clip as write_stores
@@ -166,17 +166,7 @@ def test_commands_of_make_are_targets_there_are(command):
 @pytest.fixture(scope="module")
 def portrait_file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("portrait")
-    clip = write_stores(folder / "Biden")
-    save_untrained(folder / "stage2.pt", size=32)
-    export_portrait.main(
-        portrait=folder / "stage2.pt",
-        driver_face=[clip["face"]],
-        driver_gaze=[clip["gaze"]],
-        transfer="relative",
-        out=folder / "Biden.onnx",
-        half=folder / "Biden.fp16.onnx",
-    )
-    return folder / "Biden.onnx"
+    return export_untrained(folder, write_stores(folder / "Biden"), name="Biden", size=32)
 
 
 @pytest.fixture

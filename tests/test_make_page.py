@@ -15,7 +15,7 @@ import skimage
 import torch
 
 from models.face_parameters import REFERENCE
-from pipeline import export_portrait, export_tracker, fetch_browser_runtime, make_page
+from pipeline import export_tracker, fetch_browser_runtime, make_page
 from pipeline.face_tracker import FaceTracker
 from pipeline.media import write_sound
 from pipeline.motion import load_motion, neutral, transferred
@@ -25,7 +25,7 @@ from pipeline.trackers import mesh_parameters
 from tests.clips import run_ffmpeg
 from tests.conftest import WEIGHTS
 from tests.page_for_tests import CHROMIUM, LOCAL, PACKED, SOFTWARE_GPU, browser, camera, unpacked, visit
-from tests.portrait_for_tests import save_untrained
+from tests.portrait_for_tests import export_untrained
 from tests.project_for_tests import ROOT
 from tests.stores_for_tests import write_clip
 
@@ -43,17 +43,9 @@ TRACKER = ("find_face", "read_face", "fit_neutral")
 def place(tmp_path_factory, face_mesh_weights) -> dict[str, Path]:
     """A page, and what it was made of."""
     folder = tmp_path_factory.mktemp("page")
-    save_untrained(folder / "stage2.pt", size=64)
     clip = write_clip(folder / "Disc", frames=50)
     write_sound(folder / "Disc" / "audio.wav", 0.1 * np.sin(np.arange(2 * 16000) / 10), 16000)
-    export_portrait.main(
-        portrait=folder / "stage2.pt",
-        driver_face=[clip["face"]],
-        driver_gaze=[clip["gaze"]],
-        transfer="relative",
-        out=folder / "Tiny.onnx",
-        half=folder / "Tiny.fp16.onnx",
-    )
+    export_untrained(folder, clip, name="Tiny", size=64)
     files = {name: folder / f"{name}.onnx" for name in TRACKER}
     export_tracker.main(networks=face_mesh_weights[0].parent, **files)
     runtime = WEIGHTS / "onnxruntime-web.tgz"
