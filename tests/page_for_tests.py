@@ -2,11 +2,13 @@
 
 import base64
 import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOCAL = ("file:", "blob:", "data:", "http://127.0.0.1", "about:")
@@ -46,22 +48,27 @@ class Visit:
 
 
 @contextmanager
-def browser(playwright, *options: str) -> Iterator:
-    """Chromium, without a screen."""
+def visit(playwright, *options: str, width: int = 1440, height: int = 900, seconds: float = 900, **of_page) -> Iterator:
+    """A tab in a Chromium of its own, without a screen, for so long at most.
+
+    Chromium is killed at the end: one whose graphics hang never closes, and Playwright waits for it without end.
+    """
+    others = set(psutil.Process().children(recursive=True))
     chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
-    try:
-        yield chromium
-    finally:
-        chromium.close()
+    own = set(psutil.Process().children(recursive=True)) - others
 
+    def end() -> None:
+        for process in own:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
-@contextmanager
-def visit(chromium, width: int = 1440, height: int = 900, **options) -> Iterator[Visit]:
-    context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+    alarm = threading.Timer(seconds, end)
+    alarm.start()
     try:
-        yield Visit(context.new_page())
+        yield Visit(chromium.new_page(viewport={"width": width, "height": height}, **of_page))
     finally:
-        context.close()
+        alarm.cancel()
+        end()
 
 
 SOFTWARE_GPU = [

@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const about = JSON.parse($("about").textContent);
 const VIEW = Math.max(512, about.size); // px, side of the canvas that is shown and recorded
 const LEAST_SCORE = 0.5; // of a found face
+const PATIENCE = 60_000; // ms, for a graphics card's first picture: one whose driver hangs never answers
 const WIDTHS = Object.fromEntries(Object.entries(about.neutral).map(([name, values]) => [name, values.length]));
 const floats = (values) => Object.fromEntries(Object.entries(values).map(([name, list]) => [name, Float32Array.from(list)]));
 const NEUTRAL = floats(about.neutral);
@@ -37,11 +38,7 @@ class Engine {
       this.waiting.delete(id);
       error === undefined ? resolve(result) : reject(new Error(error));
     };
-    this.worker.onerror = ({ message }) => {
-      this.failure = new Error(message || "its worker did not start");
-      for (const { reject } of this.waiting.values()) reject(this.failure);
-      this.waiting.clear();
-    };
+    this.worker.onerror = ({ message }) => this.fail(message || "its worker did not start");
   }
   ask(task, value) {
     return new Promise((resolve, reject) => {
@@ -59,9 +56,14 @@ class Engine {
   run(model, inputs) {
     return this.ask("run", { model, inputs });
   }
-  close() {
+  close(reason) {
     this.worker.terminate();
-    for (const { reject } of this.waiting.values()) reject(new Error("closed"));
+    this.fail(reason);
+  }
+  fail(reason) {
+    this.failure = new Error(reason);
+    for (const { reject } of this.waiting.values()) reject(this.failure);
+    this.waiting.clear();
   }
 }
 
@@ -76,11 +78,18 @@ async function picture(motion) {
   return (await portrait.run("portrait", inputs)).image;
 }
 
+/** `promise`, or the end of its engine. */
+function inTime(promise, engine) {
+  const alarm = setTimeout(() => engine.close(`no picture within ${PATIENCE / 1000} s`), PATIENCE);
+  return promise.finally(() => clearTimeout(alarm));
+}
+
 async function openPortrait(backend) {
   $("speed").textContent = "loading";
-  portrait?.close();
-  portrait = await new Engine().open(backend, THREADS, { portrait: await asset("portrait") });
-  const first = pixels(await picture(NEUTRAL));
+  portrait?.close("closed");
+  portrait = new Engine();
+  const opened = portrait.open(backend, THREADS, { portrait: await asset("portrait") }).then(() => picture(NEUTRAL));
+  const first = pixels(await (backend === "webgpu" ? inTime(opened, portrait) : opened));
   const apart = first.reduce((sum, value, i) => sum + Math.abs(value - poster[i]), 0) / first.length;
   if (apart > 2) throw new Error(`its picture is ${apart.toFixed(1)} grey levels from the true one`);
   $("backend").value = backend;
@@ -487,6 +496,7 @@ function connect() {
 /** Open the portrait on the backend that is asked for, or the best one; where that fails, on WebAssembly. */
 async function start(asked) {
   ready = false;
+  $("backend").disabled = true; // one is opened at a time
   const wish = asked ?? $("backend").options[0].value;
   let reason = "";
   for (const backend of new Set([wish, "wasm"])) {
@@ -495,11 +505,13 @@ async function start(asked) {
       say(backend === wish ? "" : `WebGPU cannot be used here: ${reason}. WebAssembly computes instead.`);
       $("speed").textContent = "ready";
       ready = true;
-      return wake();
+      break;
     } catch (error) {
       reason = error.message;
     }
   }
+  $("backend").disabled = false;
+  if (ready) return wake();
   say(`The portrait could not be opened: ${reason}. A current Chrome, Edge, Firefox or Safari will do.`);
   $("speed").textContent = "stopped";
 }

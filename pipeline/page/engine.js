@@ -24,11 +24,15 @@ async function run({ model, inputs }) {
   return outputs;
 }
 
-self.onmessage = async ({ data: { id, task, value } }) => {
+async function answer({ data: { id, task, value } }) {
   try {
     const result = await (task === "open" ? open(value) : run(value));
     self.postMessage({ id, result });
   } catch (error) {
     self.postMessage({ id, error: String(error?.message ?? error) });
   }
-};
+}
+
+// One at a time: two runs of one network at once hang on WebGPU.
+let last = Promise.resolve();
+self.onmessage = (message) => { last = last.then(() => answer(message)); };
