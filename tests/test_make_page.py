@@ -5,6 +5,8 @@ was made (results/Astronaut.html) its page is moved by sliders and by a camera.
 """
 
 import threading
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -20,7 +22,6 @@ from pipeline.face_tracker import FaceTracker
 from pipeline.media import write_sound
 from pipeline.motion import load_motion, neutral, transferred
 from pipeline.portrait import load_portrait
-from pipeline.serve import open_server
 from pipeline.trackers import mesh_parameters
 from tests.clips import run_ffmpeg
 from tests.conftest import WEIGHTS
@@ -46,6 +47,32 @@ SILENT_GPU = """
         else send.call(this, message);
     };
 """
+SLOW_CAMERA = """
+    navigator.mediaDevices.getUserMedia = async () => {
+        await new Promise((done) => { window.allow = done; });
+        const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 48 });
+        const context = canvas.getContext("2d");
+        setInterval(() => context.fillRect(0, 0, 64, 48), 50);
+        const stream = canvas.captureStream(20);
+        window.track = stream.getTracks()[0];
+        return stream;
+    };
+"""
+SENDING = [
+    "fetch(at + '/fetch')",
+    "new Promise((_, no) => { new WebSocket(at.replace('http', 'ws') + '/socket').onerror = no; })",
+    "navigator.sendBeacon(at + '/beacon', 'x')",
+    "new Promise((_, no) => { const i = new Image(); i.onerror = no; i.src = at + '/image'; })",
+]
+OVERLAPPING = """() => {
+    const all = [...document.querySelectorAll("button, h1, h2, p, select, input, canvas, output")]
+        .filter((each) => each.offsetParent).map((each) => [each, each.getBoundingClientRect()]);
+    const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+    return all.flatMap(([one, a], k) => all.slice(k + 1)
+        .filter(([other, b]) => over(a, b) && !one.contains(other))
+        .map(([other]) => `${one.outerHTML.slice(0, 60)} over ${other.outerHTML.slice(0, 60)}`));
+}"""
 TRACKER = ("find_face", "read_face", "fit_neutral")
 
 
@@ -65,7 +92,8 @@ def place(tmp_path_factory, face_mesh_weights) -> dict[str, Path]:
     files = {name: folder / f"{name}.onnx" for name in TRACKER}
     export_tracker.main(networks=face_mesh_weights[0].parent, **files)
     runtime = WEIGHTS / "onnxruntime-web.tgz"
-    fetch_browser_runtime.main(out=runtime)
+    if not runtime.exists():
+        fetch_browser_runtime.main(out=runtime)
     make_page.main(
         name="Tiny",
         portrait=folder / "Tiny.onnx",
@@ -147,7 +175,7 @@ def test_a_graphics_card_that_never_answers_is_given_up(playwright, place):
         tab.tab.wait_for_function("() => window.dropped")
         tab.tab.clock.fast_forward(61_000)
         tab.tab.wait_for_selector("html[data-ready=true]", timeout=240_000)
-        assert tab.message() == "WebGPU cannot be used here: no picture within 60 s. WebAssembly computes instead."
+        assert tab.message() == "WebGPU cannot be used here: no answer within 60 s. WebAssembly computes instead."
         assert tab.tab.locator("#backend").input_value() == "wasm" and tab.tab.locator("#backend").is_enabled()
         assert unpacked(tab.tab.evaluate(STILL), "f4").std() > 0
 
@@ -172,21 +200,40 @@ def test_a_drivers_motion_becomes_the_targets_as_in_python(tiny, place):
         assert np.allclose(found[name], wanted[name][7], atol=1e-5), name
 
 
-def test_no_script_on_the_page_can_send_anything(tiny, tmp_path):
-    with open_server(tmp_path, 0) as server:
+def test_a_portrait_without_position_takes_the_other_motion_alone(tiny):
+    found = tiny.tab.evaluate(
+        """() => {
+            const motion = { pose: Float32Array.of(3), expression: Float32Array.of(2), gaze: Float32Array.of(1) };
+            const still = { pose: Float32Array.of(1), expression: Float32Array.of(0), gaze: Float32Array.of(5) };
+            const target = { pose: Float32Array.of(9), expression: Float32Array.of(0), gaze: Float32Array.of(0) };
+            return Object.entries(MyPortrait.transferred(motion, still, target, "relative")).map(([n, v]) => [n, v[0]]);
+        }"""
+    )
+    assert found == [["pose", 11], ["expression", 2], ["gaze", -4]]
+
+
+def test_no_script_on_the_page_can_send_anything(tiny):
+    asked = []
+
+    class Listening(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        do_POST = do_GET
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listening) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/"
-        for way in (
-            "fetch(at)",
-            "new Promise((_, no) => { const s = new WebSocket(at.replace('http', 'ws')); s.onerror = no; })",
-        ):
-            assert (
-                tiny.tab.evaluate(f"async (at) => {{ try {{ await {way}; }} catch {{ return 'refused' }} }}", address)
-                == "refused"
-            )
-        assert tiny.tab.evaluate("(at) => navigator.sendBeacon(at, 'x') && 'queued'", address) in (False, "queued")
+        address = f"http://127.0.0.1:{server.server_port}"
+        for way in SENDING:
+            tiny.tab.evaluate(f"async (at) => {{ try {{ await {way}; }} catch {{}} }}", address)
+        tiny.tab.wait_for_timeout(1000)
+        assert asked == []
+        urllib.request.urlopen(f"{address}/heard").close()
+        assert asked == ["/heard"]
         server.shutdown()
-    assert any("Content Security Policy" in line for line in tiny.said)
+    assert all("Content Security Policy" in line for line in tiny.said) and len(tiny.said) >= len(SENDING)
     tiny.said.clear()
     tiny.asked.clear()
 
@@ -221,6 +268,7 @@ def test_a_drivers_motion_plays_pauses_and_seeks(tiny):
 
 def test_a_recording_is_a_video_of_the_picture(tiny, tmp_path):
     tab = tiny.tab
+    tab.locator("#play").dblclick()  # the sound that was not yet begun comes all the same
     tab.locator("#record").click()
     tab.locator("#play").click()
     tab.wait_for_timeout(2500)
@@ -230,10 +278,37 @@ def test_a_recording_is_a_video_of_the_picture(tiny, tmp_path):
     download.value.save_as(tmp_path / "film.webm")
     with av.open(str(tmp_path / "film.webm")) as film:
         pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    with av.open(str(tmp_path / "film.webm")) as film:
+        sound = np.concatenate([frame.to_ndarray().mean(0) for frame in film.decode(audio=0)])
     assert len(pictures) > 5 and pictures[0].shape == (512, 512, 3)
+    assert 1 < len(sound) / 48000 < 5 and abs(sound).max() > 0.05  # the driver's tone of 0.1
     plate = pictures[-1][475:500, 395:500].astype(int)
     assert plate.max() - plate.min() > 100  # light letters on a dark plate
     tab.locator("#reset").click()
+
+
+def test_a_motion_that_is_played_while_the_camera_starts_wins(place, playwright):
+    with visit(playwright) as tab:
+        tab.tab.add_init_script(SLOW_CAMERA)
+        tab.open(place["page"].as_uri())
+        tab.tab.locator("#watch").click()
+        tab.tab.locator("#play").click()
+        tab.tab.evaluate("() => allow()")
+        tab.tab.wait_for_function("() => track.readyState === 'ended'")
+        assert tab.tab.locator("#watch").inner_text() == "Use my camera" and tab.message() == ""
+        assert tab.tab.locator("#play").inner_text() == "Pause" and tab.tab.locator("#eye").is_hidden()
+
+
+def test_a_camera_that_is_unplugged_is_told(place, playwright):
+    with visit(playwright) as tab:
+        tab.tab.add_init_script(SLOW_CAMERA)
+        tab.open(place["page"].as_uri())
+        tab.tab.locator("#watch").click()
+        tab.tab.evaluate("() => allow()")
+        tab.tab.wait_for_selector("#eye:visible", timeout=120_000)
+        tab.tab.evaluate("() => track.dispatchEvent(new Event('ended'))")
+        assert tab.message() == "The camera is gone." and tab.tab.locator("#eye").is_hidden()
+        assert tab.tab.locator("#watch").inner_text() == "Use my camera" and tab.said == []
 
 
 def test_without_a_camera_the_page_says_so_in_one_line(tiny):
@@ -255,6 +330,7 @@ def test_nothing_is_cut_or_overlaps(place, playwright, width, scheme):
                 .map((each) => each.textContent)"""
         )
         assert cut == []
+        assert tab.tab.evaluate(OVERLAPPING) == []
 
 
 # The demo's portrait, which has learned how a person moves

@@ -3,8 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const about = JSON.parse($("about").textContent);
 const VIEW = Math.max(512, about.size); // px, side of the canvas that is shown and recorded
-const LEAST_SCORE = 0.5; // of a found face
-const PATIENCE = 60_000; // ms, for a graphics card's first picture: one whose driver hangs never answers
+const PATIENCE = 60_000; // ms, with a graphics card: one whose driver hangs never answers
 const WIDTHS = Object.fromEntries(Object.entries(about.neutral).map(([name, values]) => [name, values.length]));
 const floats = (values) => Object.fromEntries(Object.entries(values).map(([name, list]) => [name, Float32Array.from(list)]));
 const NEUTRAL = floats(about.neutral);
@@ -28,14 +27,16 @@ function say(text) {
 // --- networks, each in a worker of its own
 
 class Engine {
-  constructor() {
+  constructor(backend) {
+    this.backend = backend;
     const source = new Blob([$("engine").textContent], { type: "text/javascript" });
     this.worker = new Worker(URL.createObjectURL(source)); // no module: a page opened as a file may not have such
     this.waiting = new Map();
     this.count = 0;
     this.worker.onmessage = ({ data: { id, result, error } }) => {
-      const { resolve, reject } = this.waiting.get(id);
+      const { resolve, reject, alarm } = this.waiting.get(id);
       this.waiting.delete(id);
+      clearTimeout(alarm);
       error === undefined ? resolve(result) : reject(new Error(error));
     };
     this.worker.onerror = ({ message }) => this.fail(message || "its worker did not start");
@@ -43,13 +44,15 @@ class Engine {
   ask(task, value) {
     return new Promise((resolve, reject) => {
       if (this.failure) return reject(this.failure);
-      this.waiting.set(++this.count, { resolve, reject });
+      const late = () => this.close(`no answer within ${PATIENCE / 1000} s`);
+      const alarm = this.backend === "webgpu" ? setTimeout(late, PATIENCE) : 0;
+      this.waiting.set(++this.count, { resolve, reject, alarm });
       this.worker.postMessage({ id: this.count, task, value });
     });
   }
-  async open(runtime, threads, models) {
-    const provider = runtime === "webgpu" ? "webgpu" : "wasm";
-    const [library, wasm] = await Promise.all([asset(`${runtime}-library`), asset(`${runtime}-binary`)]);
+  async open(threads, models) {
+    const provider = this.backend;
+    const [library, wasm] = await Promise.all([asset(`${provider}-library`), asset(`${provider}-binary`)]);
     await this.ask("open", { library, wasm, threads, provider, models });
     return this;
   }
@@ -62,7 +65,10 @@ class Engine {
   }
   fail(reason) {
     this.failure = new Error(reason);
-    for (const { reject } of this.waiting.values()) reject(this.failure);
+    for (const { reject, alarm } of this.waiting.values()) {
+      clearTimeout(alarm);
+      reject(this.failure);
+    }
     this.waiting.clear();
   }
 }
@@ -78,18 +84,12 @@ async function picture(motion) {
   return (await portrait.run("portrait", inputs)).image;
 }
 
-/** `promise`, or the end of its engine. */
-function inTime(promise, engine) {
-  const alarm = setTimeout(() => engine.close(`no picture within ${PATIENCE / 1000} s`), PATIENCE);
-  return promise.finally(() => clearTimeout(alarm));
-}
-
 async function openPortrait(backend) {
   $("speed").textContent = "loading";
   portrait?.close("closed");
-  portrait = new Engine();
-  const opened = portrait.open(backend, THREADS, { portrait: await asset("portrait") }).then(() => picture(NEUTRAL));
-  const first = pixels(await (backend === "webgpu" ? inTime(opened, portrait) : opened));
+  portrait = new Engine(backend);
+  await portrait.open(THREADS, { portrait: await asset("portrait") });
+  const first = pixels(await picture(NEUTRAL));
   const apart = first.reduce((sum, value, i) => sum + Math.abs(value - poster[i]), 0) / first.length;
   if (apart > 2) throw new Error(`its picture is ${apart.toFixed(1)} grey levels from the true one`);
   $("backend").value = backend;
@@ -153,14 +153,16 @@ function buildSliders() {
       if (slider.group !== group) return;
       const row = document.createElement("label");
       row.className = "slider";
-      row.innerHTML = `<span>${slider.name}</span><output></output><input type="range">`;
+      row.innerHTML = `<span>${slider.name}</span><output aria-live="off"></output><input type="range" aria-label="${slider.name}">`;
       const input = row.querySelector("input");
       Object.assign(input, { id: slider.id, min: slider.low, max: slider.high, step: (slider.high - slider.low) / 200, value: 0 });
       input.style.setProperty("--zero", `${(-slider.low / (slider.high - slider.low)) * 100}%`);
       const show = () => {
         values[k] = Math.abs(input.value) < (slider.high - slider.low) / 150 ? 0 : Number(input.value);
-        const text = Math.round(values[k]);
-        row.querySelector("output").textContent = `${text > 0 ? "+" : ""}${text}${slider.unit}`;
+        const number = Math.round(values[k]);
+        const text = `${number > 0 ? "+" : ""}${number}${slider.unit}`;
+        row.querySelector("output").textContent = text;
+        input.setAttribute("aria-valuetext", text);
         input.style.setProperty("--at", `${((input.value - slider.low) / (slider.high - slider.low)) * 100}%`);
         wake();
       };
@@ -182,7 +184,7 @@ function reset() {
 
 // --- recorded motion of the drivers
 
-const drivers = []; // {name, fps, count, motion(frame), own, sound}
+const drivers = []; // {name, fps, count, motion(frame), own, sound: address}
 const sound = new Audio();
 let playing = false;
 let started = 0; // ms, of the clock when no sound gives the time
@@ -196,22 +198,20 @@ async function readDrivers() {
       let place = frame * width;
       return Object.fromEntries(Object.entries(WIDTHS).map(([name, wide]) => [name, table.slice(place, (place += wide))]));
     };
-    drivers.push({ ...driver, count: table.length / width, motion, own: floats(driver.own) });
+    const heard = new Blob([await asset(`sound-${k}`)], { type: "audio/mp4" });
+    drivers.push({ ...driver, count: table.length / width, motion, own: floats(driver.own), sound: URL.createObjectURL(heard) });
     $("driver").add(new Option(driver.name, k));
   }
   $("play").disabled = $("seek").disabled = !drivers.length;
   if (!drivers.length) $("play-card").hidden = true;
-  else await chooseDriver();
+  else chooseDriver();
 }
 
 const driver = () => drivers[$("driver").value];
 
-async function chooseDriver() {
+function chooseDriver() {
   stopPlaying();
-  sound.removeAttribute("src");
-  if ($(`asset-sound-${$("driver").value}`)) {
-    sound.src = URL.createObjectURL(new Blob([await asset(`sound-${$("driver").value}`)], { type: "audio/mp4" }));
-  }
+  sound.src = driver().sound;
   seek(0, false);
 }
 
@@ -241,7 +241,8 @@ async function startPlaying() {
   playing = true;
   press("play", true, "Pause");
   seek(time >= driver().count / driver().fps - 0.1 ? 0 : time);
-  if (hasSound()) await sound.play().catch(() => sound.removeAttribute("src")); // the motion plays on without
+  studio?.resume(); // browsers stop it when they like
+  if (hasSound()) await sound.play().catch(({ name }) => name === "AbortError" || sound.removeAttribute("src")); // the motion plays on
   started = performance.now() - Number($("seek").value) * 1000;
   wake();
 }
@@ -272,8 +273,9 @@ function playedMotion() {
 const video = $("camera");
 const square = new OffscreenCanvas(about.tracker?.frame ?? 1, about.tracker?.frame ?? 1);
 const squareContext = square.getContext("2d", { willReadFrequently: true });
-let tracker; // Engine
-let watching = false;
+let tracker; // Engine, as a promise
+let watching = 0; // number of the camera's session: what belongs to an earlier one has no say; 0: the camera is off
+let sessions = 0;
 let box = null; // where the face was
 let user = null; // {neutral: mesh, own: motion, gaze: the last with open eyes, openness}
 let seen = []; // landmarks of the pictures that make the neutral face
@@ -283,39 +285,49 @@ async function startWatching() {
   stopPlaying();
   frameShown = null;
   press("watch", true, "Stop the camera");
-  $("watch").disabled = true;
+  const mine = (watching = ++sessions);
+  const ended = () => watching !== mine;
   try {
     if (!navigator.mediaDevices) throw new Error("this browser gives no camera to this page; open it from localhost (make live)");
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, facingMode: "user" } });
+    if (ended()) return stream.getTracks().forEach((track) => track.stop());
+    stream.getVideoTracks()[0].onended = () => ended() || stopWatching() || say("The camera is gone.");
     video.srcObject = stream;
     await video.play();
-    if (!tracker) {
-      $("seen").textContent = "Loading the tracker…";
-      const names = ["find_face", "read_face", "fit_neutral"];
-      const models = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await asset(name)])));
-      tracker = await new Engine().open("wasm", 1, models);
-    }
+    tell("Loading the tracker…");
+    await (tracker ??= openTracker());
+    if (ended()) return;
     say("");
-    watching = true;
     $("eye").hidden = false;
     takeNeutral();
-    watch();
+    watch(ended);
   } catch (error) {
+    if (ended()) return;
     const reasons = { NotAllowedError: "it was not allowed", NotFoundError: "there is none", NotReadableError: "another program uses it" };
     say(`No camera: ${reasons[error.name] ?? error.message}.`);
     stopWatching();
   }
-  $("watch").disabled = false;
+}
+
+async function openTracker() {
+  const names = ["find_face", "read_face", "fit_neutral"];
+  const models = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await asset(name)])));
+  return new Engine("wasm").open(1, models);
+}
+
+/** What the camera's part of the page is doing; said once, as it is read aloud. */
+function tell(text) {
+  if ($("seen").textContent !== text) $("seen").textContent = text;
 }
 
 function stopWatching() {
-  watching = false;
+  watching = 0;
   followed = box = null;
   for (const track of video.srcObject?.getTracks() ?? []) track.stop();
   video.srcObject = null;
   $("eye").hidden = $("neutral").disabled = true;
   press("watch", false, "Use my camera");
-  $("seen").textContent = "Your pictures are read inside this page and go nowhere.";
+  tell("Your pictures are read inside this page and go nowhere.");
   wake();
 }
 
@@ -325,14 +337,15 @@ function takeNeutral() {
   $("neutral").disabled = true;
 }
 
-async function watch() {
-  while (watching) {
+async function watch(ended) {
+  while (!ended()) {
     try {
-      const reading = await look();
-      if (!watching) return;
+      const reading = await look(await tracker);
+      if (ended()) return;
       if (reading) await follow(reading);
-      else $("seen").textContent = "No face in the picture.";
+      else tell("No face in the picture.");
     } catch (error) {
+      if (ended()) return;
       say(`The camera's picture could not be read: ${error.message}.`);
       return stopWatching();
     }
@@ -351,23 +364,24 @@ function cameraPicture() {
 }
 
 /** What the tracker reads of the camera's picture, or null without a face. */
-async function look() {
+async function look(tracker) {
   const frame = { data: cameraPicture(), dims: [square.width, square.width, 4] };
   if (!box) {
     const found = await tracker.run("find_face", { frame });
-    if (found.score[0] < LEAST_SCORE) return null;
+    if (found.score[0] < about.tracker.score) return null;
     box = found.box;
   }
   const neutral = { data: user?.neutral ?? Float32Array.from(about.tracker.reference), dims: [478, 3] };
   const read = await tracker.run("read_face", { frame, box: { data: box, dims: [1, 4] }, neutral });
-  box = read.presence[0] < LEAST_SCORE ? null : read.next_box;
+  box = read.presence[0] < about.tracker.presence ? null : read.next_box;
   return box && read;
 }
 
 async function follow(reading) {
   if (!user) {
     seen.push(reading.landmarks);
-    $("seen").textContent = `Look into the camera with a calm face: ${Math.round((seen.length / about.tracker.frames) * 100)} %`;
+    const fifths = Math.floor((5 * seen.length) / about.tracker.frames);
+    tell(`Look into the camera with a calm face: ${20 * fifths} %`);
     if (seen.length === about.tracker.frames) await fitUser();
     return;
   }
@@ -375,14 +389,16 @@ async function follow(reading) {
   const shut = reading.openness[0] < about.tracker.blink * user.openness;
   motion.gaze = user.gaze = shut ? user.gaze : motion.gaze; // shut eyes look nowhere
   followed = { motion: transferred(motion, user.own, NEUTRAL, about.transfer), reading };
-  $("seen").textContent = "It follows your face. If it sits wrong, look calm and take your neutral face again.";
+  tell("It follows your face. If it sits wrong, look calm and take your neutral face again.");
   wake();
 }
 
 async function fitUser() {
-  const landmarks = new Float32Array(seen.length * 478 * 3);
-  seen.forEach((points, k) => landmarks.set(points, k * 478 * 3));
-  const found = await tracker.run("fit_neutral", { landmarks: { data: landmarks, dims: [seen.length, 478, 3] } });
+  const calm = seen;
+  const landmarks = new Float32Array(calm.length * 478 * 3);
+  calm.forEach((points, k) => landmarks.set(points, k * 478 * 3));
+  const found = await (await tracker).run("fit_neutral", { landmarks: { data: landmarks, dims: [calm.length, 478, 3] } });
+  if (calm !== seen) return; // asked for anew meanwhile
   const own = { ...found, expression: new Float32Array(WIDTHS.expression) };
   user = { neutral: found.neutral, own, gaze: own.gaze, openness: found.openness[0] };
   $("neutral").disabled = false;
@@ -410,15 +426,16 @@ async function turn() {
   while (changed || playing) {
     changed = false;
     const reading = followed?.reading;
-    const motion = wanted();
     try {
+      const motion = wanted();
       const image = await picture(motion);
       const rgba = pixels(image);
       draw(rgba);
       count();
       document.dispatchEvent(new CustomEvent("picture", { detail: { motion, rgba, reading } }));
     } catch (error) {
-      if (ready) say(`The picture could not be made: ${error.message}.`);
+      if (ready && portrait.backend === "webgpu") start(["wasm"], error.message);
+      else if (ready) say(`The picture could not be made: ${error.message}.`);
       break; // or another engine is being opened
     }
     await new Promise(requestAnimationFrame);
@@ -435,31 +452,60 @@ function count() {
 
 // --- recording
 
+const FILMS = ["video/webm;codecs=vp9,opus", "video/webm", "video/mp4"];
 let recorder = null;
+let studio = null; // AudioContext: takes the sound apart, for the ear and for the film
+let heard = []; // the film's track of it
+
+function openStudio() {
+  if (studio || !self.AudioContext) return;
+  studio = new AudioContext();
+  const source = studio.createMediaElementSource(sound);
+  source.connect(studio.destination);
+  const branch = studio.createMediaStreamDestination();
+  source.connect(branch);
+  heard = branch.stream.getTracks();
+}
 
 function record() {
   if (recorder) return recorder.stop();
-  const type = ["video/webm;codecs=vp9", "video/webm", "video/mp4"].find((kind) => MediaRecorder.isTypeSupported(kind));
-  const parts = [];
-  recorder = new MediaRecorder(view.captureStream(30), { mimeType: type, videoBitsPerSecond: 6e6 });
-  recorder.ondataavailable = ({ data }) => parts.push(data);
-  recorder.onstop = () => {
-    recorder = null;
-    press("record", false, "Record");
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob(parts, { type }));
-    link.download = `${about.name}_synthetic.${type.includes("webm") ? "webm" : "mp4"}`;
-    link.click();
-  };
-  recorder.start();
+  try {
+    openStudio();
+    recorder = film();
+  } catch (error) {
+    return say(`This browser cannot record: ${error.message}.`);
+  }
   press("record", true, "Stop and save");
   wake();
+}
+
+/** A recorder at work; its film is saved when it stops. */
+function film() {
+  const shown = view.captureStream(30).getTracks();
+  const mimeType = FILMS.find((kind) => MediaRecorder.isTypeSupported(kind));
+  const camera = new MediaRecorder(new MediaStream([...shown, ...heard]), { mimeType, videoBitsPerSecond: 6e6 });
+  const parts = [];
+  camera.ondataavailable = ({ data }) => parts.push(data);
+  camera.onstop = () => {
+    recorder = null;
+    press("record", false, "Record");
+    for (const track of shown) track.stop();
+    save(new Blob(parts, { type: camera.mimeType }), `${about.name}_synthetic.${camera.mimeType.includes("webm") ? "webm" : "mp4"}`);
+  };
+  camera.start();
+  return camera;
+}
+
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // once it is surely written
 }
 
 // --- buttons
 
 function press(id, down, text) {
-  $(id).setAttribute("aria-pressed", down);
+  $(id).classList.toggle("on", down);
   ($(id).querySelector("span") ?? $(id)).textContent = text;
 }
 
@@ -482,28 +528,25 @@ function connect() {
   $("watch").onclick = () => (watching ? stopWatching() : startWatching());
   $("neutral").onclick = takeNeutral;
   $("record").onclick = record;
-  $("backend").onchange = () => start($("backend").value);
+  $("backend").onchange = () => start(new Set([$("backend").value, "wasm"]));
   document.onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button, select, input")) return;
-    if (event.key === "r") $("reset").click();
-    if (event.key === " ") {
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    const on = (kinds) => event.target.closest(kinds);
+    if (event.key === "r" && !on("select")) $("reset").click();
+    if (event.key === " " && !on("button, select, input[type=checkbox]")) {
       $("play").click();
       event.preventDefault(); // else the page scrolls
     }
   };
 }
 
-/** Open the portrait on the backend that is asked for, or the best one; where that fails, on WebAssembly. */
-async function start(asked) {
+/** Open the portrait on the first of these backends that works; `reason` is why another one was left. */
+async function start(backends, reason = "") {
   ready = false;
   $("backend").disabled = true; // one is opened at a time
-  const wish = asked ?? $("backend").options[0].value;
-  let reason = "";
-  for (const backend of new Set([wish, "wasm"])) {
+  for (const backend of backends) {
     try {
       await openPortrait(backend);
-      say(backend === wish ? "" : `WebGPU cannot be used here: ${reason}. WebAssembly computes instead.`);
-      $("speed").textContent = "ready";
       ready = true;
       break;
     } catch (error) {
@@ -511,9 +554,10 @@ async function start(asked) {
     }
   }
   $("backend").disabled = false;
-  if (ready) return wake();
-  say(`The portrait could not be opened: ${reason}. A current Chrome, Edge, Firefox or Safari will do.`);
-  $("speed").textContent = "stopped";
+  $("speed").textContent = ready ? "ready" : "stopped";
+  if (!ready) return say(`The portrait could not be opened: ${reason}. A current Chrome, Edge, Firefox or Safari will do.`);
+  say(reason && `WebGPU cannot be used here: ${reason}. WebAssembly computes instead.`);
+  wake();
 }
 
 async function main() {
@@ -526,7 +570,7 @@ async function main() {
   const software = adapter && (adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
   for (const name of adapter ? (software ? ["wasm", "webgpu"] : ["webgpu", "wasm"]) : ["wasm"])
     $("backend").add(new Option(BACKENDS[name], name));
-  await start();
+  await start(new Set([$("backend").options[0].value, "wasm"]));
   await readDrivers();
   $("record").disabled = !self.MediaRecorder;
   $("watch").disabled = !about.tracker;

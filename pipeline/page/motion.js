@@ -9,6 +9,7 @@ function transferred(motion, own, target, how) {
   if (how === "direct") return result;
   for (const name of ["pose", "expression", "gaze"])
     result[name] = motion[name].map((value, i) => value - own[name][i] + target[name][i]);
+  if (!target.position) return result; // a portrait without
   const ratio = target.position[2] / own.position[2];
   result.position = motion.position.map((value, i) =>
     i < 2 ? (value - own.position[i]) * ratio + target.position[i] : value * ratio);
