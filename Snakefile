@@ -36,6 +36,6 @@ rule demo:
 
 onstart:
     if workflow.local_exec:  # a cluster's nodes are not this machine
-        announce_duration(config)
+        announce_duration(config, workflow.cores)
     for line in [*VIDEOS_LEFT_OUT, *SPEECHES_LEFT_OUT]:
         print(f"Left out: {line}")

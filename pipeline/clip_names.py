@@ -19,12 +19,12 @@ VIDEO_SUFFIXES = {
     ".wmv",
 }
 SOUND_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus"}
-NAME = r"(?:(?!_driven_by_|_speaks_|_offline|\.side_by_side)[A-Za-z0-9._-])+"
+NAME = r"(?!self(?![A-Za-z0-9_-]))(?:(?!_driven_by_|_speaks_|_offline|\.side_by_side)[A-Za-z0-9._-])+"
 LONGEST = 60  # letters of a name: two of them, and more, make a file name
 OVER_AND_OVER = r"(.+?)\1{19}"  # Snakemake takes such names for an endless recursion
 RULE = (
     f"rename it; a name has at most {LONGEST} of A to Z, a to z, 0 to 9, '-', '_' and '.', nothing twenty times over, "
-    "and none of '_driven_by_', '_speaks_', '_offline', '.side_by_side' in it"
+    "and none of '_driven_by_', '_speaks_', '_offline', '.side_by_side' in it; 'self' means the target's own end"
 )
 
 

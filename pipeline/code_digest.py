@@ -1,7 +1,7 @@
 """A digest of the code behind a step: what makes Snakemake run a step again when its code has really changed.
 
 The syntax tree of the module and of everything it imports from this repository is hashed, without comments and
-docstrings, so explaining a line re-runs nothing.
+docstrings, so explaining a line re-runs nothing. Nor does changing how a step shows that it is at work.
 """
 
 import ast
@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGES = ("pipeline", "models")
+DATA = {"models.face_parameters": "models/face_reference.npy"}  # what a module computes with, beside its code
+SHOWING = ("pipeline.progress", "pipeline.preview")  # what a step makes is the same without them
 ROOT = Path(__file__).parent.parent
 
 
@@ -18,18 +20,20 @@ def code_digest(module: str) -> str:
     digest = hashlib.sha256()
     for name, source in sorted(sources_behind(module).items()):
         digest.update(name.encode() + parsed(source)[0])
+        if name in DATA:
+            digest.update((ROOT / DATA[name]).read_bytes())
     return digest.hexdigest()[:16]
 
 
 def sources_behind(module: str) -> dict[str, str]:
-    """Name and text of a module and all it imports here; absolute imports only, as everywhere."""
+    """Name and text of a module and all it imports here but `SHOWING`; absolute imports only, as everywhere."""
     found: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         if name not in found:
             found[name] = source_of(name).read_text()
-            waiting += [imported for imported in parsed(found[name])[1] if source_of(imported)]
+            waiting += [i for i in parsed(found[name])[1] if i not in SHOWING and source_of(i)]
     return found
 
 

@@ -3,9 +3,9 @@
 Each part of the motion (pose, expression, gaze, and position where portraits take it) is looked at by itself, in the
 units of `motion.standardised`, those that choose the texture frames of Stage II. A frame of the driver is outside in a
 part when its distance to the nearest known frame exceeds the part's limit: the 99th percentile of the distances from
-the target's own learned frames to the nearest one more than half a second away. So 1 % of the target's own motion is
-outside each part, by construction. A frame is outside "all" when it is outside in any part. New combinations of known
-parts count as inside.
+the target's own learned frames to the nearest one more than half a second, or a third of a shorter clip, away. So 1 %
+of the target's own motion is outside each part, by construction. A frame is outside "all" when it is outside in any
+part. New combinations of known parts count as inside.
 """
 
 import json
@@ -31,16 +31,17 @@ from pipeline.motion import (
     transferred,
 )
 from pipeline.motion_space import EXACT, distances, principal_components
+from pipeline.plots import BLUE, ORANGE, save, tidy
 
 PERCENTILE = 0.99
 APART = 0.5  # s: the target's frames nearer in time are nearly the same picture
 LEAST_LIMIT = 0.01  # of a spread: below it differences are rounding
 OUTSIDE = (
     "share of the driver's frames further from the nearest known frame than 99 % of the target's own frames are from "
-    "those more than half a second away; all: outside in any part"
+    "those more than half a second, or a third of a shorter clip, away; all: outside in any part"
 )
 ENOUGH = 0.05  # part outside that asks for nothing: about what the target's own frames give
-BLUE, GREY, GREEN, ORANGE = "#0072b2", "#b0b0b0", "#009e73", "#d55e00"  # told apart by the colour-blind, too
+GREY, GREEN = "#b0b0b0", "#009e73"
 
 Parts = dict[str, Tensor]  # part of the motion -> (N,) one value for each frame
 Shares = dict[str, float]  # part of the motion, or "all" -> share of the driver's frames, [0, 1]
@@ -79,7 +80,7 @@ def main(
     stores.require_one_clip(frames, face)
     own, index = load_learned(face, gaze, held_out)
     with stores.open_frames(frames) as store:
-        gap = APART * float(store.fps)
+        gap = min(APART * float(store.fps), (index[-1] - index[0]).item() / 3)
     clips = zip(auxiliary_face, auxiliary_gaze, strict=True)
     foreign = {paths[0].parent.name: load_foreign(*paths, neutral(own), transfer) for paths in clips}
     target, driver = face.parent.name, driver_face.parent.name
@@ -91,10 +92,6 @@ def main(
 
     # the target's own distances, the limits from them, the driver's distances to each clip
     inner = {name: apart_distances(rows_own[name], index, gap) for name in names}
-    if any(distance.isinf().any() for distance in inner.values()):
-        raise InputError(
-            f"{face}: only {len(index)} frames to learn from, too few to know its range; use a longer clip"
-        )
     limits = {name: inner[name].quantile(PERCENTILE).clamp_min(LEAST_LIMIT) for name in names}
     to_target = {name: distances(rows_asked[name], rows_own[name]) for name in names}
     to_clip = {clip: {name: distances(rows_asked[name], rows[clip][name]) for name in names} for clip in rows}
@@ -142,7 +139,7 @@ def load_foreign(face: Path, gaze: Path, target: Motion, transfer: Transfer) -> 
 
 
 def apart_distances(rows: Tensor, index: Tensor, gap: float) -> Tensor:
-    """From each of a clip's frames (N, d) to the nearest one more than `gap` frames away, (N,); inf where none is.
+    """From each of a clip's frames (N, d) to the nearest one more than `gap` frames away, (N,).
 
     `index` (N,) are the frames' numbers in the clip.
     """
@@ -242,10 +239,9 @@ def plot(
     right.set(ylim=(0, 112), ylabel="frames of the driver outside, %", title="outside, by part of the motion")
     right.set_xticks(range(len(heights)), heights)
     right.legend(fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    with whole(path) as temporary:
-        figure.savefig(temporary)
+    tidy(left)
+    tidy(right)
+    save(path, figure)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -72,9 +72,12 @@ class Need:
 def main() -> None:
     """Look at this machine and the project's folder."""
     gpu = find_gpu()
-    rate, on_gpu = matrix_rate(), bool(shutil.which("nvidia-smi")) and not gpu.mend
+    rate, on_gpu = matrix_rate(os.cpu_count()), bool(shutil.which("nvidia-smi")) and not gpu.mend
     presets = {name: needs(name, rate, on_gpu) for name in PRESETS}
     demo = presets["demo"]
+    if demo.hours == math.inf:
+        full = "too little of its memory is free for the demo; free some, or set `device: cpu` in the config"
+        gpu = replace(gpu, mend=full, hinders=True)
     findings = [find_python(), find_processor(), find_memory(demo), gpu, find_ffmpeg(), find_disk(demo)]
     findings += [*find_mesh(Path("weights")), find_slurm()]
     videos, sounds = media(Path("data/videos"), VIDEO_SUFFIXES), media(Path("data/audio"), SOUND_SUFFIXES)

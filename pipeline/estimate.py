@@ -12,6 +12,7 @@ TRAINING_PASSES = 3  # forward, and backward for inputs and for weights
 STAGE2_FACTOR = 1.4  # the mesh and the discriminator beside the generator, measured with the demo preset
 FLOAT32, BFLOAT16 = 0.5, 1.0  # part of the float32 matrix rate that training reaches, by the arithmetic there is
 PATIENCE = 1.0  # hours
+TRAINING_THREADS = 8  # at most
 
 
 def multiply_adds(layout: dict) -> float:
@@ -27,13 +28,13 @@ def multiply_adds(layout: dict) -> float:
     return grid * (mlp + blocks + doublings + 16 * 49 * 3 * (channels // 4))
 
 
-def matrix_rate() -> float:
-    """Multiply-adds per second of this machine's processor when it is free, measured on a float32 matrix product.
+def matrix_rate(cores: int) -> float:
+    """Multiply-adds per second of a training on this machine's processor when so many cores are free for it.
 
-    The processor's own time counts, which other programs hardly change, divided among the threads that share the work.
+    Measured on a float32 matrix product. The processor's own time counts, which other programs hardly change, divided
+    among the threads that will share the work.
     """
-    cores, asked = len(os.sched_getaffinity(0)), os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    threads = min(int(asked), cores) if asked else cores
+    threads = min(cores, TRAINING_THREADS, len(os.sched_getaffinity(0)))
     a = np.ones((1024, 1024), np.float32)
     a @ a  # threads start here
     seconds = []
@@ -57,14 +58,14 @@ def training_hours(config: dict, rate: float) -> float:
     return images * TRAINING_PASSES * multiply_adds(config["model"]) / (rate * efficiency()) / 3600
 
 
-def announce_duration(config: dict) -> None:
-    """Where there is no GPU and training will be slow, say how slow, and what is quick."""
-    if config["device"] == "cuda" or shutil.which("nvidia-smi"):
+def announce_duration(config: dict, cores: int) -> None:
+    """Where no GPU trains and so many cores will be slow, say how slow, and what is quick."""
+    if config["device"] == "cuda" or (config["device"] == "auto" and shutil.which("nvidia-smi")):
         return
-    hours = training_hours(config, matrix_rate())
+    hours = training_hours(config, matrix_rate(cores))
     if hours > PATIENCE:
         print(
-            f"No GPU here: training one person with this configuration takes about {hours:.0f} hours on this machine.\n"
+            f"Without a GPU a person's training takes about {hours:.0f} hours here with this configuration.\n"
             "The demo preset takes minutes: add --configfile workflow/presets/demo.yaml. Going on as asked.",
             flush=True,
         )

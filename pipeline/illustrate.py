@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.media import VideoWriter, read_frames
 from pipeline.pictures import resized
 from pipeline.plots import Trace, draw_losses, draw_traces, read_log
-from pipeline.progress import progress
+from pipeline.progress import progress, stage_of
 from pipeline.provenance import NO_CONFIG, Config
 from pipeline.result_page import write_page
 from pipeline.sheets import read, save, sheet, stacked
@@ -125,7 +125,7 @@ def main(
     save(contact, stacked([pairs_sheet(shown, band, beside, [f"{k / clock:.1f} s" for k in band]) for band in bands]))
     words = [f"{k / clock:.1f} s\n{'no face found' if np.isinf(apart[k]) else f'{apart[k]:.3f}'}" for k in furthest]
     save(worst, pairs_sheet(shown, furthest, beside, words))
-    draw_traces(motion, traces(led, own), clock, beside, PLOTTED)
+    draw_traces(motion, traces(led, own, spoken), clock, beside, PLOTTED)
     save(learning, stacked([read(path) for path in previews]))
     draw_losses(losses, [(stage_of(path), read_log(path)) for path in histories])
 
@@ -164,8 +164,11 @@ def pairs_sheet(shown: dict[int, Pair], places: list[int], beside: str, above: l
     return sheet(rows, CELL, above, [beside, "result,\nsynthetic"])
 
 
-def traces(led: stores.Face, own: stores.Face) -> list[Trace]:
-    """How the head and the face move in driver and result, each from how it mostly is."""
+def traces(led: stores.Face, own: stores.Face, spoken: bool) -> list[Trace]:
+    """How the head and the face move in driver and result, each from how it mostly is.
+
+    A mouth that a speech moves has no driver.
+    """
     curves = {
         "yaw, °": lambda face: np.degrees(face.pose[:, 1]),
         "pitch, °": lambda face: np.degrees(face.pose[:, 0]),
@@ -176,7 +179,10 @@ def traces(led: stores.Face, own: stores.Face) -> list[Trace]:
     both = led.valid & own.valid
     found = []
     for name, curve in curves.items():
-        driver, result = curve(led), curve(own)
+        with np.errstate(invalid="ignore"):  # frames without a face may have landmarks of zeros
+            driver, result = curve(led), curve(own)
+        if spoken and name.startswith("mouth"):
+            driver = np.full_like(driver, np.nan)
         r = figures.pearson(driver[both], result[both])
         name = name if r is None else f"{name}\nr = {r:.2f}"
         found.append(Trace(name, departures(driver, led), departures(result, own)))
@@ -186,7 +192,8 @@ def traces(led: stores.Face, own: stores.Face) -> list[Trace]:
 def departures(curve: np.ndarray, face: stores.Face) -> np.ndarray:
     """(N,) from the median of the frames with a face; NaN in the others."""
     seen = np.where(face.valid, curve, np.nan)
-    return seen - (np.nanmedian(seen) if face.valid.any() else 0)
+    numbers = seen[~np.isnan(seen)]
+    return seen - np.median(numbers) if len(numbers) else seen
 
 
 def gap(landmarks: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
@@ -202,13 +209,6 @@ def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
 def eye_opening(landmarks: np.ndarray) -> np.ndarray:
     """(N,) gap between the lids over the width of the eyes."""
     return gap(landmarks, (37, 41), (38, 40), (43, 47), (44, 46)) / gap(landmarks, (36, 39), (42, 45))
-
-
-def stage_of(history: Path) -> str:
-    """ "video/stage1.losses.tsv" -> "Stage I"."""
-    name = history.name.split(".")[0]
-    stage = {"stage1": "Stage I", "stage2": "Stage II"}.get(name, name)
-    return f"{stage}, offline" if "offline" in history.parts else stage
 
 
 if __name__ == "__main__":

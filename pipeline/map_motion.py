@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.motion import learned_frames
 from pipeline.motion_space import distances, principal_components
+from pipeline.plots import save, tidy
 
 COLOURS = {"performing": "#d62728", "Stage I": "#e6ab02", "Stage II": "#1f77b4"}  # the paper's
 PARTS = ("expression", "pose")
@@ -51,9 +52,8 @@ def main(*, face: Path, stage1: Path, stage2: Path, csv: Path, picture: Path, he
             lines.append(f"{part},{name},{len(cloud)},{away:.4f}")
         axes.set(title=part, xlabel="first principal component", ylabel="second")
         axes.legend(fontsize=9, markerscale=2.5, frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    with whole(picture) as temporary:
-        figure.savefig(temporary)
+        tidy(axes)
+    save(picture, figure)
     with whole(csv) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
     print(*lines, sep="\n")

@@ -19,7 +19,7 @@ from pipeline.device import pick_device
 from pipeline.errors import InputError
 from pipeline.files import sha256, whole
 from pipeline.likeness import Pair, csim, fid, lpips
-from pipeline.manifest import find, licences
+from pipeline.manifest import find, licences, read_manifest
 from pipeline.media import read_frames, read_sound
 from pipeline.motion import Motion, Transfer, load_learned, load_motion, nearest, neutral, take, transferred
 from pipeline.pictures import resized
@@ -56,6 +56,14 @@ class Likeness:
     lpips: bool
     fid: bool
     identity: str  # file of the identity network for CSIM; "": none
+
+    def networks(self) -> list[str]:
+        return [name for name in ("lpips", "fid") if getattr(self, name)]
+
+    def identity_licence(self) -> dict[str, str]:
+        name = Path(self.identity).name
+        known = {entry.file: entry.licence for entry in read_manifest().values()}
+        return {name: known.get(name, "unknown: a file of your own")} if self.identity else {}
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,7 @@ def main(
         "crop": f"whole picture, {size} x {size}; mouth: box of the mouth's landmarks, half as wide again",
         "units": "l1 [0, 1]; psnr dB; apd, gaze rad; aed the tracker's own; landmarks, jitter face sizes",
         **with_what,
-        "licences": licences([trackers.face, trackers.gaze, *(n for n in ("lpips", "fid") if getattr(likeness, n))]),
+        "licences": licences([trackers.face, trackers.gaze, *likeness.networks()]) | likeness.identity_licence(),
         "transfer": transfer,
         "driver_jitter": metrics.jitter(led_motion),
         "driver_frames_tracked": float(led.valid.mean()),

@@ -120,8 +120,8 @@ def mean_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Correlation of two curves (N,), or None where one of them is flat."""
-    if len(a) < 2 or a.std() < 1e-9 or b.std() < 1e-9:
+    """Correlation of two curves (N,), or None where one of them is flat or holds no numbers."""
+    if len(a) < 2 or not (a.std() >= 1e-9 and b.std() >= 1e-9):
         return None
     return float(np.corrcoef(a, b)[0, 1])
 
@@ -138,14 +138,17 @@ def synchrony(mouth: np.ndarray, loud: np.ndarray) -> dict[str, float | int | No
     Returns:
         r: correlation at no lag; lag: frames by which the mouth comes late where they correlate best, within `REACH`;
         r_best: there; r_shuffled: the mouth against the sound of half a clip away, which ought to be near 0.
+        Each None where there is no correlation, as of a mouth that stays shut.
     """
     count = len(mouth)
     lags = range(-min(REACH, count // 4), min(REACH, count // 4) + 1)
     rows = {
         lag: pearson(mouth[max(0, lag) : count + min(0, lag)], loud[max(0, -lag) : count - max(0, lag)]) for lag in lags
     }
-    best = max(rows, key=lambda lag: rows[lag] if rows[lag] is not None else -2)
-    return {"r": rows[0], "lag": best, "r_best": rows[best], "r_shuffled": pearson(mouth, np.roll(loud, count // 2))}
+    found = {lag: r for lag, r in rows.items() if r is not None}
+    best = max(found, key=found.get, default=None)
+    shuffled = pearson(mouth, np.roll(loud, count // 2))
+    return {"r": rows[0], "lag": best, "r_best": found.get(best), "r_shuffled": shuffled}
 
 
 def landmark_motion(landmarks: np.ndarray, position: np.ndarray, size: int) -> np.ndarray:

@@ -51,6 +51,7 @@ class Preview:
         count = learned_frames(len(valid), held_out)
         unseen = valid[count:].nonzero()[:, 0] + count
         pool = unseen if len(unseen) else valid.nonzero()[:, 0]
+        title += "" if len(unseen) else ": frames it learned, as no other shows a face"
         places = pool[np.linspace(0, len(pool) - 1, SHOWN + 2).round().astype(int)[1:-1]]
         self.out, self.title, self.cell = out, title, min(size, LARGEST)
         self.due = {max(1, round(steps * moment / 100)): moment for moment in MOMENTS}  # steps done -> %

@@ -4,6 +4,7 @@ log or another program reads what happened, one line after the other, from howev
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -72,6 +73,13 @@ def progress(
     about = {"desc": name, "unit": unit, "total": total, "initial": first}
     about |= {"disable": True} if quiet else {}  # else as TQDM_DISABLE in the environment says
     return (tqdm if sys.stderr.isatty() else Lines)(items, **about)
+
+
+def stage_of(out: Path) -> str:
+    """The name of the training that leaves this file: "video/stage1.pt" -> "Stage I"."""
+    name = out.name.split(".")[0]
+    stage = {"stage1": "Stage I", "stage2": "Stage II"}.get(name, name)
+    return f"{stage}, offline" if "offline" in out.parts else stage
 
 
 def say(text: str) -> None:

@@ -34,7 +34,7 @@ MEANINGS = {
     "lpips": Meaning("difference to the truth as people see it, by AlexNet", "", "lower"),
     "fid": Meaning("distance between the look of all frames and that of the target's clip", "", "lower"),
     "csim": Meaning("likeness of the person to the target", "-1 to 1", "higher"),
-    "apd": Meaning("head pose: difference to the motion that was asked for", "rad", "lower"),
+    "apd": Meaning("pose of head and jaw: difference to the motion that was asked for", "rad", "lower"),
     "aed": Meaning("expression: difference to what was asked for", "tracker's units", "lower"),
     "gaze": Meaning("gaze: difference to what was asked for", "rad", "lower"),
     "landmarks": Meaning("face points: distance between result's and driver's departures from their means",

@@ -78,9 +78,10 @@ class Face:
     clip: str = ""  # identity of the frames, which the step knows and the tracker does not
 
     def since(self, start: int) -> "Face":
-        """The frames from `start` on."""
-        names = ("pose", "expression", "position", "landmarks", "mesh", "valid")
-        return replace(self, **{name: getattr(self, name)[start:] for name in names})
+        """The frames from `start` on, without the mesh, which may be long and stays on disk."""
+        names = ("pose", "expression", "position", "landmarks", "valid")
+        parts = {name: getattr(self, name)[start:] for name in names}
+        return replace(self, **parts, mesh=np.empty((len(parts["valid"]), 0, 3), np.float32))
 
 
 @dataclass(frozen=True)

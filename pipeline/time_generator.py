@@ -15,6 +15,7 @@ from pipeline.cli import run
 from pipeline.device import half_precision, pick_device
 from pipeline.files import whole
 from pipeline.motion import WIDTHS, Motion
+from pipeline.plots import BLUE, save, tidy
 from pipeline.portrait import Layout, build_generator
 
 PAPERS = Layout(
@@ -120,14 +121,12 @@ def draw(path: Path, rows: list[list[str]]) -> None:
     figure = Figure(figsize=(9, 0.6 + 0.5 * len(rows)), dpi=100, layout="constrained")
     axes = figure.subplots()
     labels = [f"{label}, {size} px\n{device}" for label, size, *_, device in rows]
-    bars = axes.barh(labels, [float(row[HEADER.index("frames/s")]) for row in rows], color="#1f77b4")
+    bars = axes.barh(labels, [float(row[HEADER.index("frames/s")]) for row in rows], color=BLUE)
     axes.bar_label(bars, fmt=" %.1f", fontsize=9)
     axes.invert_yaxis()
-    axes.tick_params(axis="y", labelsize=8)
     axes.set(xlabel="frames/s, forward pass of one frame at a time", xmargin=0.1)
-    axes.spines[["top", "right"]].set_visible(False)
-    with whole(path) as temporary:
-        figure.savefig(temporary)
+    tidy(axes)
+    save(path, figure)
 
 
 if __name__ == "__main__":

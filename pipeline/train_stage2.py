@@ -34,6 +34,7 @@ from pipeline.motion import (
 from pipeline.perception import PerceptualName, open_perception
 from pipeline.portrait import Portrait, load_portrait, save_portrait
 from pipeline.preview import Preview
+from pipeline.progress import stage_of
 from pipeline.trackers import FaceName
 from pipeline.training import (
     Checkpoint,
@@ -128,7 +129,7 @@ def main(
     codes = torch.nn.ParameterDict({"codes": portrait.codes.to(place)})
     learned = Portrait(average.module, codes["codes"].detach(), layout, portrait.neutral, data.valid)  # at any moment
     drawing = Preview(
-        preview, "Stage II", (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
+        preview, stage_of(out), (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
     )
     judge = Discriminator(channels=critic.channels).to(place, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
@@ -144,7 +145,7 @@ def main(
     first, log = checkpoint.resume()
     everyone = torch.arange(len(texture))
 
-    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage II"):
+    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: {stage_of(out)}"):
         # half performing frames with their pictures, half auxiliary motion without
         index = processes.part(sample(data.valid, step, schedule.batch // 2, schedule.seed))
         other = processes.part(sample(everyone, step, schedule.batch // 2, schedule.seed + 1)).to(place)

@@ -44,6 +44,26 @@ def test_code_the_step_does_not_import_is_left_out(package):
     assert code_digest.code_digest("pipeline.step") == digest
 
 
+def test_how_a_step_shows_its_progress_is_left_out(package, monkeypatch):
+    monkeypatch.setattr(code_digest, "SHOWING", ("pipeline.library",))
+    digest = code_digest.code_digest("pipeline.step")
+    rewrite(package / "library.py", "x + 1", "x + 2")
+    assert code_digest.code_digest("pipeline.step") == digest
+
+
+def test_data_that_a_module_computes_with_counts_as_its_code(package, monkeypatch):
+    monkeypatch.setattr(code_digest, "DATA", {"pipeline.library": "pipeline/face.npy"})
+    (package / "face.npy").write_bytes(b"one")
+    digest = code_digest.code_digest("pipeline.step")
+    (package / "face.npy").write_bytes(b"two")
+    assert code_digest.code_digest("pipeline.step") != digest
+
+
+def test_what_only_shows_is_there():
+    for name in code_digest.SHOWING:
+        assert code_digest.source_of(name) and name not in code_digest.sources_behind("pipeline.train_stage1")
+
+
 def test_the_project_uses_absolute_imports_only():
     for folder in code_digest.PACKAGES:
         for path in (code_digest.ROOT / folder).glob("*.py"):

@@ -1,6 +1,8 @@
+import math
 import re
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +24,7 @@ TINY = {"size": 32, **LAYOUT, "upsampling": "bilinear", "position": True}
 def folder(tmp_path, monkeypatch) -> Path:
     """A project's folder without data, weights and results, on a machine of a known pace."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "matrix_rate", lambda: 1e11)
+    monkeypatch.setattr(doctor, "matrix_rate", lambda cores: 1e11)
     (tmp_path / "data/videos").mkdir(parents=True)
     return tmp_path
 
@@ -110,9 +112,12 @@ def test_two_clips_of_one_name_hinder_as_the_workflow_does_not_begin(folder, cap
     assert "! data/videos/a.mp4: data/videos/a.mov has the same name; keep one of the two" in said
 
 
-@pytest.mark.parametrize("name", ["a b", "ümlaut", "a_speaks_b", "x" * 20, "".join(map(str, range(10, 41))), ""])
+LONG = "".join(map(str, range(10, 41)))
+
+
+@pytest.mark.parametrize("name", ["a b", "ümlaut", "a_speaks_b", "self", "self.b", "x" * 20, LONG, ""])
 def test_such_names_are_not_usable(name):
-    assert not clip_names.usable(name) and clip_names.usable("A-b.c_1")
+    assert not clip_names.usable(name) and all(map(clip_names.usable, ("A-b.c_1", "self-made", "selfie")))
 
 
 def test_too_little_disk_hinders(folder, capsys, monkeypatch):
@@ -196,6 +201,13 @@ def test_a_gpu_that_is_too_small_is_told(folder, monkeypatch):
     monkeypatch.setattr(doctor, "step_seconds", full)
     line = doctor.preset_lines([doctor.needs("default", 1e11, on_gpu=True)])[2]
     assert "GPU memory too small" in line
+
+
+def test_a_gpu_too_small_for_the_demo_hinders(folder, capsys, monkeypatch):
+    real = doctor.needs
+    monkeypatch.setattr(doctor, "needs", lambda name, rate, on_gpu: replace(real(name, rate, False), hours=math.inf))
+    said = unwrapped(screen(capsys, status=1))
+    assert "! GPU: too little of its memory is free for the demo" in said and "can run here" not in said
 
 
 def test_a_step_of_the_generator_is_timed():

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from models.face_parameters import mouth_opening
-from pipeline import illustrate, stores, verify
+from pipeline import illustrate, measure, stores, verify
 from pipeline.errors import InputError
 from pipeline.media import VideoWriter, read_frames, write_sound
+from pipeline.progress import stage_of
 from pipeline.provenance import NO_CONFIG, record
 from pipeline.result_page import MEANINGS
 from pipeline.sheets import read, save
@@ -94,6 +95,10 @@ def test_a_plot_of_coverage_is_on_the_page_where_there_is_one(inputs):
 def test_the_frame_in_which_the_face_differs_most_is_the_worst(inputs, capsys):
     illustrate.main(**inputs)
     assert "differ most at 1.0 s" in capsys.readouterr().out
+    for name in ("worst", "contact"):
+        result = read(inputs[name])[-100:-20, -100:-20].astype(int)  # the last cell of the lowest row, which is grey
+        driver = read(inputs[name])[-100 - illustrate.CELL : -20 - illustrate.CELL, -100:-20]
+        assert abs(result - 128).max() < 12 and driver.std() > 30, name
 
 
 def test_a_frame_without_a_face_is_worse_than_any_other():
@@ -116,9 +121,20 @@ def test_traces_begin_at_the_persons_own_median_and_break_where_there_is_no_face
     valid[4] = False
     face = face_of(9, landmarks=landmarks(9), valid=valid)
     moved = replace(face, pose=face.pose + 1)
-    for trace in illustrate.traces(face, moved):
+    for trace in illustrate.traces(face, moved, spoken=False):
         assert np.isnan(trace.driver[4]) and np.nanmedian(trace.driver) == pytest.approx(0, abs=1e-6)
         np.testing.assert_allclose(trace.driver, trace.result, atol=1e-4)
+
+
+def test_a_mouth_that_a_speech_moves_has_no_driver_to_be_compared_with():
+    face = face_of(9, landmarks=landmarks(9))
+    mouths = [trace for trace in illustrate.traces(face, face, spoken=True) if trace.name.startswith("mouth")]
+    assert len(mouths) == 1 and np.isnan(mouths[0].driver).all() and not np.isnan(mouths[0].result).any()
+    assert "r =" not in mouths[0].name
+
+
+def test_every_figure_has_a_meaning():
+    assert set(MEANINGS) == set(measure.KEYS)
 
 
 def test_a_result_without_any_face_is_shown_all_the_same(inputs):
@@ -140,5 +156,5 @@ def test_the_mouth_opens_as_the_figures_have_it():
 
 def test_losses_are_named_by_their_training():
     names = ["video/stage1", "offline/Otto/stage2", "audio/lips"]
-    named = [illustrate.stage_of(Path(f"work/portraits/Anna/{name}.losses.tsv")) for name in names]
+    named = [stage_of(Path(f"work/portraits/Anna/{name}.losses.tsv")) for name in names]
     assert named == ["Stage I", "Stage II, offline", "lips"]

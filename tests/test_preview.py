@@ -2,6 +2,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from pipeline import training
@@ -56,10 +57,9 @@ def test_what_was_drawn_before_a_kill_is_there_after_it(tmp_path, monkeypatch):
     whole = weights_of(train(tmp_path / "whole", clip))
     with monkeypatch.context() as patch:
         interrupt(patch, after=17)
-        try:
+        with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "broken", clip)
-        except KeyboardInterrupt:
-            (tmp_path / "broken/preview.png").unlink()  # as Snakemake does with an output that is not whole
+        (tmp_path / "broken/preview.png").unlink()  # as Snakemake does with an output that is not whole
     resumed = weights_of(train(tmp_path / "broken", clip))
     assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
     pictures = [(tmp_path / name / "preview.png").read_bytes() for name in ("whole", "broken")]

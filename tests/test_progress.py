@@ -26,10 +26,15 @@ def test_a_log_gets_whole_lines_with_done_total_speed_and_time_left(log):
 
 
 def test_lines_grow_rare_the_longer_a_step_takes(log, monkeypatch):
-    monkeypatch.setattr(progress, "SOONEST", 60)
-    for _ in progress.progress(range(1000), name="fast", unit="frames", total=1000):
-        pass
-    assert len(log().splitlines()) == 1
+    monkeypatch.setattr(progress, "LATER", 0.47)
+    bar = progress.progress(name="slow", unit="frames", total=1000)
+    bar.mininterval = 0
+    for second in range(1, 101):
+        bar.start_t = bar._time() - second
+        bar.n += 1
+        bar.display()
+    said = [int(line.split(":")[1].split()[0]) for line in log().splitlines()]
+    assert said == [1, 2, 3, 5, 8, 12, 18, 27, 40, 59, 87]
 
 
 def test_a_continued_step_counts_what_was_done_before_but_not_into_its_speed():

@@ -146,6 +146,12 @@ def test_synchrony_finds_the_lag_of_the_mouth(lag):
     assert abs(found["r_shuffled"]) < 0.3
 
 
+@pytest.mark.parametrize("mouth", [np.zeros(99), np.full(99, np.nan)])
+def test_a_mouth_that_does_not_move_has_no_synchrony(mouth):
+    found = metrics.synchrony(mouth, np.random.default_rng(0).normal(size=99))
+    assert found == {"r": None, "lag": None, "r_best": None, "r_shuffled": None}
+
+
 def test_loudness_rises_with_the_power_of_each_frame():
     sound = np.concatenate([np.zeros(640), np.full(640, 0.1), np.full(640, 1.0)])
     assert metrics.loudness(sound, 3) == pytest.approx([-60, -20, 0], abs=0.1)

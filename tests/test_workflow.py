@@ -19,6 +19,7 @@ OFFLINE = "results/Astronaut_driven_by_Admiral_offline.mp4"
 SPEAKS = "results/Astronaut_speaks_Admiral.mp4"
 SPEAKS_SELF = "results/Astronaut_speaks_self.mp4"
 TABLE = "results/tables/table_1.md"
+PAGE = "results/Astronaut.html"
 TRAINED = "train_stage1", "train_stage2"
 
 
@@ -27,7 +28,7 @@ def project(tmp_path_factory, face_mesh_weights) -> Project:
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder)
     project = Project(folder, "tests/tiny.yaml")
-    done = project.snakemake("--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF, TABLE)
+    done = project.snakemake("--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF, TABLE, PAGE)
     assert done.returncode == 0, done.stdout + done.stderr
     return project
 
@@ -75,6 +76,24 @@ def test_a_speech_renders_as_long_as_it_lasts_and_says_how_the_mouth_goes_with_i
     assert set(report["measured_with"]["speech"]) == {"r", "lag", "r_best", "r_shuffled"}
     own = json.loads((project.folder / SPEAKS_SELF).with_suffix(".metrics.json").read_text())
     assert own["l1"] > 0 and "r_mouth" not in own["missing"] and own["frames"] == 10
+
+
+def test_the_live_page_has_the_faces_names_the_tracker_and_a_motion_to_play(project):
+    text = (project.folder / PAGE).read_text()
+    about = json.loads(re.search(r'<script type="application/json" id="about">(.*)</script>', text)[1])
+    assert {"yaw", "mouth", "smile", "look_up", "size"} <= {slider["id"] for slider in about["sliders"]}
+    assert [driver["name"] for driver in about["drivers"]] == ["Admiral"] and about["label"] == "synthetic"
+    for name in ("portrait", "read_face", "wasm-binary", "motion-0", "sound-0"):
+        assert f'id="asset-{name}"' in text, name
+    assert (project.folder / "results/Astronaut.fp16.onnx").exists()
+
+
+def test_an_offline_version_that_begins_at_stage1_needs_no_other_stage2(tmp_path, face_mesh_weights):
+    copy_project(tmp_path)
+    config = tmp_path / "config.yaml"
+    config.write_text(config.read_text().replace("begin: stage2", "begin: stage1"))
+    planned = Project(tmp_path, "tests/tiny.yaml").planned(OFFLINE)
+    assert planned["train_stage2_offline"] == 1 and "train_stage2" not in planned
 
 
 def test_the_offline_version_knows_the_drivers_motion(project):

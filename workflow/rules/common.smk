@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.clip_names import NAME, RULE, SOUND_SUFFIXES, VIDEO_SUFFIXES, media, usable
 from pipeline.code_digest import code_digest as code
 from pipeline.errors import InputError
-from pipeline.estimate import announce_duration
+from pipeline.estimate import TRAINING_THREADS, announce_duration
 from pipeline.files import require_file
 from pipeline.manifest import NETWORKS, how_to_get, read_manifest
 from pipeline.provenance import part_digest

@@ -4,17 +4,19 @@ SPEAKER_LEARNED = (
     ["train_stage1", "train_stage2", "train_lips"] if BY_MOTION else ["train_stage1_audio", "train_stage2_audio"]
 )
 
+OFFLINE_LEARNED = ["train_stage1"] + (["train_stage2"] if config["offline"]["begin"] == "stage2" else [])
+
 # A result's name -> how the names of the rules that made it end, the trainings behind it, what it is shown beside
 RESULTS = {
     rf"(?P<target>{NAME})_driven_by_(?P<driver>{NAME})": ("", ["train_stage1", "train_stage2"], "driver"),
     rf"(?P<target>{NAME})_driven_by_(?P<driver>{NAME})_offline": (
         "_offline",
-        ["train_stage1", "train_stage2", "train_stage2_offline"],
+        [*OFFLINE_LEARNED, "train_stage2_offline"],
         "driver",
     ),
     rf"(?P<target>{NAME})_self": ("_self", ["train_stage1", "train_stage2"], "truth"),
     rf"(?P<target>{NAME})_speaks_self": ("_speaks_self", SPEAKER_LEARNED, "truth"),
-    rf"(?P<target>{NAME})_speaks_(?P<speech>(?!self$){NAME})": ("_speech", SPEAKER_LEARNED, "footage"),
+    rf"(?P<target>{NAME})_speaks_(?P<speech>{NAME})": ("_speech", SPEAKER_LEARNED, "footage"),
 }
 
 

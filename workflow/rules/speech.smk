@@ -9,7 +9,7 @@ SPEAKING = [*SHAPING, "components.audio", "speech", "train_lips"]
 
 
 wildcard_constraints:
-    speech=r"(?!self\b)" + NAME,
+    speech=NAME,
 
 
 use rule train_stage1 as train_stage1_audio with:

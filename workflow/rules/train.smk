@@ -17,7 +17,7 @@ rule train_stage1:
         "benchmarks/train_stage1/{target}.tsv"
     conda:
         "../../envs/main.yaml"
-    threads: 8
+    threads: TRAINING_THREADS
     resources:
         gpu=config["processes"],
     params:
@@ -58,7 +58,7 @@ rule train_stage2:
         "benchmarks/train_stage2/{target}.tsv"
     conda:
         "../../envs/main.yaml"
-    threads: 8
+    threads: TRAINING_THREADS
     resources:
         gpu=config["processes"],
     params:
