@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import fetch_face_mesh
+from pipeline import export_tracker, fetch_face_mesh
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
@@ -16,3 +16,12 @@ def face_mesh_weights() -> tuple[Path, Path]:
     detector = WEIGHTS / "face_detection_short_range.tflite"
     fetch_face_mesh.main(mesh=mesh, detector=detector)
     return mesh, detector
+
+
+@pytest.fixture(scope="session")
+def tracker_files(tmp_path_factory, face_mesh_weights) -> dict[str, Path]:
+    """The tracker as ONNX files, by their names; a minute's work."""
+    folder = tmp_path_factory.mktemp("tracker")
+    paths = {name: folder / f"{name}.onnx" for name in ("find_face", "read_face", "fit_neutral")}
+    export_tracker.main(networks=face_mesh_weights[0].parent, **paths)
+    return paths

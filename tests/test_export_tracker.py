@@ -1,27 +1,15 @@
 """The tracker as ONNX files."""
 
 import numpy as np
-import pytest
 import skimage
 import torch
 
 from models.face_parameters import REFERENCE
 from models.live_face import FRAME, NEUTRAL_FRAMES, FaceFinder, FaceReader, NeutralFace
-from pipeline import export_tracker
 from pipeline.onnx_files import open_onnx, run_onnx
 
-FILES = ("find_face", "read_face", "fit_neutral")
 
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory, face_mesh_weights) -> dict:
-    folder = tmp_path_factory.mktemp("tracker")
-    paths = {name: folder / f"{name}.onnx" for name in FILES}
-    export_tracker.main(networks=face_mesh_weights[0].parent, **paths)
-    return paths
-
-
-def test_each_file_says_what_torch_says_of_a_real_face(files, face_mesh_weights):
+def test_each_file_says_what_torch_says_of_a_real_face(tracker_files, face_mesh_weights):
     picture = skimage.data.astronaut()[:FRAME, :FRAME]
     frame = torch.from_numpy(np.concatenate([picture, np.full_like(picture[..., :1], 255)], 2))
     reference = torch.from_numpy(np.load(REFERENCE)).float()
@@ -35,12 +23,12 @@ def test_each_file_says_what_torch_says_of_a_real_face(files, face_mesh_weights)
         "fit_neutral": (NeutralFace(), {"landmarks": many}),
     }
     for name, (network, inputs) in asked.items():
-        found, true = run_onnx(open_onnx(files[name]), inputs), network(*inputs.values())
+        found, true = run_onnx(open_onnx(tracker_files[name]), inputs), network(*inputs.values())
         for (output, value), wanted in zip(found.items(), true, strict=True):
             assert np.allclose(value, wanted, rtol=1e-3, atol=1e-3), (name, output)
 
 
-def test_each_file_says_where_it_comes_from(files):
-    for path in files.values():
+def test_each_file_says_where_it_comes_from(tracker_files):
+    for path in tracker_files.values():
         told = open_onnx(path).get_modelmeta().custom_metadata_map
         assert "Apache-2.0" in told["licence"] and "uint8" in told["frame"] and "inputs" in told["provenance"]

@@ -17,7 +17,7 @@ import skimage
 import torch
 
 from models.face_parameters import REFERENCE
-from pipeline import export_tracker, fetch_browser_runtime, make_page
+from pipeline import fetch_browser_runtime, make_page
 from pipeline.face_tracker import FaceTracker
 from pipeline.media import write_sound
 from pipeline.motion import load_motion, neutral, transferred
@@ -73,7 +73,6 @@ OVERLAPPING = """() => {
         .filter(([other, b]) => over(a, b) && !one.contains(other))
         .map(([other]) => `${one.outerHTML.slice(0, 60)} over ${other.outerHTML.slice(0, 60)}`));
 }"""
-TRACKER = ("find_face", "read_face", "fit_neutral")
 
 
 def choose(tab: Visit, backend: str) -> None:
@@ -83,14 +82,12 @@ def choose(tab: Visit, backend: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, face_mesh_weights) -> dict[str, Path]:
+def place(tmp_path_factory, tracker_files) -> dict[str, Path]:
     """A page, and what it was made of."""
     folder = tmp_path_factory.mktemp("page")
     clip = write_clip(folder / "Disc", frames=50)
     write_sound(folder / "Disc" / "audio.wav", 0.1 * np.sin(np.arange(2 * 16000) / 10), 16000)
     export_untrained(folder, clip, name="Tiny", size=64)
-    files = {name: folder / f"{name}.onnx" for name in TRACKER}
-    export_tracker.main(networks=face_mesh_weights[0].parent, **files)
     runtime = WEIGHTS / "onnxruntime-web.tgz"
     if not runtime.exists():
         fetch_browser_runtime.main(out=runtime)
@@ -109,7 +106,7 @@ def place(tmp_path_factory, face_mesh_weights) -> dict[str, Path]:
         blink=0.5,
         label="synthetic",
         seconds=60,
-        tracker=list(files.values()),
+        tracker=list(tracker_files.values()),
     )
     return {"page": folder / "Tiny.html", "portrait": folder / "stage2.pt", **clip}
 
@@ -359,7 +356,9 @@ def read(tracker: FaceTracker, pictures: np.ndarray) -> dict[str, np.ndarray]:
         "yaw": found["pose"][:, 1],
         "pitch": found["pose"][:, 0],
         "roll": found["pose"][:, 2],
+        "jaw": mesh[:, 152, 1] - mesh[:, 1, 1],
         "mouth": mesh[:, 14, 1] - mesh[:, 13, 1],
+        "smile": mesh[:, 291, 0] - mesh[:, 61, 0] - mesh[:, [61, 291], 1].mean(1) + mesh[:, [13, 14], 1].mean(1),
         "brows": mesh[:, [33, 263], 1].mean(1) - mesh[:, [105, 334], 1].mean(1),
         "blink": -found["openness"],
         "across": found["position"][:, 0],
@@ -369,7 +368,9 @@ def read(tracker: FaceTracker, pictures: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @needs_demo
-@pytest.mark.parametrize("id", ["yaw", "roll", "mouth", "brows", "blink", "across", "down", "size"])
+@pytest.mark.parametrize(
+    "id", ["yaw", "pitch", "roll", "jaw", "mouth", "smile", "brows", "blink", "across", "down", "size"]
+)
 def test_each_slider_moves_the_picture_its_own_way(demo, tracker, id):
     size = demo.tab.evaluate("() => MyPortrait.about.size")
     pictures = [
