@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.files import sha256
 from pipeline.manifest import find
 from pipeline.media import read_sound
+from pipeline.progress import progress
 from pipeline.stores import Audio, open_frames, write_audio
 
 
@@ -61,7 +62,11 @@ def encode_deepspeech(audio: Path, sound: np.ndarray, rate: Fraction, count: int
     """`count` windows at `rate` frames per second of (T,) samples in [-1, 1]; 16-bit samples are restored exactly."""
     if not len(sound):
         raise InputError(f"{audio}: its sound ends before its picture begins; give a file whose sound goes with it")
-    logits = deepspeech.load_deepspeech(graph).logits(sound, SOUND_RATE)
+    network = deepspeech.load_deepspeech(graph)
+    with progress(name=f"{audio}, there and back", unit="rows", total=0) as bar:
+        network.register_forward_pre_hook(lambda whole, rows: bar.reset(2 * len(rows[0])))
+        network.dense1.register_forward_hook(lambda layer, rows, found: bar.update(len(found)))
+        logits = network.logits(sound, SOUND_RATE)
     windows = deepspeech.windows(logits, rate, count)
     return Audio(audio=windows, rate=float(deepspeech.RATE), extractor="DeepSpeech 0.1.0", weights=sha256(graph))
 

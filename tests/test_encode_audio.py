@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_frames_and_fps_exclude_each_other(tmp_path, frames):
             log_mel(tmp_path, audio=tmp_path / "sound.wav", out=tmp_path / "audio.h5", **values)
 
 
-def test_deepspeech_sees_the_samples_of_the_wav_file(tmp_path, frames, weights):
+def test_deepspeech_sees_the_samples_of_the_wav_file(tmp_path, frames, weights, capsys):
     """Bit for bit: the sound is read as float and goes back to the integers it was."""
     sound = np.concatenate([voice(0.9), np.array([-32768, 32767, 1, -1] * 400, np.int16)])
     wavfile.write(tmp_path / "sound.wav", 16000, sound)
@@ -114,6 +115,7 @@ def test_deepspeech_sees_the_samples_of_the_wav_file(tmp_path, frames, weights):
     expected = windows(load_deepspeech(path).logits(sound, 16000), Fraction(30000, 1001), 30)
     np.testing.assert_array_equal(store.audio, expected)
     assert (store.rate, store.extractor, store.weights) == (50.0, "DeepSpeech 0.1.0", sha256(path))
+    assert re.search(r"sound\.wav, there and back: (\d+) of \1 rows, 100 %", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 3.0])
