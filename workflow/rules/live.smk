@@ -94,12 +94,12 @@ rule make_page:
         source=[f"pipeline/page/{file}" for file in ("index.html", "style.css", "engine.js", "motion.js", "app.js")],
     output:
         page="results/{target}.html",
-    wildcard_constraints:
-        target=NAME + r"(?<!\.fp16)",
     log:
         "logs/make_page/{target}.log",
     benchmark:
         "benchmarks/make_page/{target}.tsv"
+    wildcard_constraints:
+        target=NAME + r"(?<!\.fp16)",
     conda:
         "../../envs/main.yaml"
     params:
