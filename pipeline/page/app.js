@@ -323,6 +323,7 @@ function tell(text) {
 function stopWatching() {
   watching = 0;
   followed = box = null;
+  seen = [];
   for (const track of video.srcObject?.getTracks() ?? []) track.stop();
   video.srcObject = null;
   $("eye").hidden = $("neutral").disabled = true;
