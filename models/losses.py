@@ -7,10 +7,30 @@ from torch import Tensor
 FAR = 2.0  # spreads: errors beyond it count linearly, so that a failed measurement does not drown the others
 
 
-def reconstruction(image: Tensor, colours: Tensor, truth: Tensor) -> Tensor:
-    """Eq. 3 as mean squared error, of the image and of the MLP's low-resolution colours."""
+def reconstruction(image: Tensor, colours: Tensor, truth: Tensor, importance: Tensor | float = 1.0) -> Tensor:
+    """Eq. 3 as mean squared error, of the image and of the MLP's low-resolution colours.
+
+    Args:
+        importance: (B, 1, S, S) of the image's pixels.
+    """
     low = F.adaptive_avg_pool2d(truth, colours.shape[-2:])
-    return F.mse_loss(image, truth) + F.mse_loss(colours, low)
+    return (importance * (image - truth).square()).mean() + F.mse_loss(colours, low)
+
+
+def importance(boxes: Tensor, size: int, weight: float) -> Tensor:
+    """How much each pixel counts, (B, 1, size, size), mean 1 over a picture: 1 + weight times as much within its boxes.
+
+    Not in the paper, whose error counts everywhere alike.
+
+    Args:
+        boxes: (B, n, 4) left, top, right, bottom, px.
+    """
+    place = torch.arange(size, device=boxes.device) + 0.5
+    low, high = boxes[..., :2, None], boxes[..., 2:, None]  # (B, n, 2, 1)
+    across, down = ((low <= place) & (place < high)).unbind(2)  # (B, n, size) each
+    inside = (down[..., :, None] & across[..., None, :]).any(1, keepdim=True)
+    found = 1 + weight * inside.float()
+    return found / found.mean((2, 3), keepdim=True)
 
 
 def perceptual(features: list[Tensor], texture: list[Tensor], weights: list[float] | None = None) -> Tensor:

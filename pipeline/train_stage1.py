@@ -35,6 +35,7 @@ class Weights:
     """Loss weights of eq. 10."""
 
     reconstruction: float
+    regions: float  # how much more an error counts in the boxes of mouth and eyes
     velocity: float
     lips: float  # of speech-driven portraits only
 
@@ -90,6 +91,7 @@ def main(
         # the frames of this step
         index = processes.part(sample(data.valid, step, schedule.batch, schedule.seed))
         truth = data.images[index].float() / 255
+        important = losses.importance(data.regions[index], layout.size, weights.regions)
         code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
 
         # render them
@@ -98,7 +100,7 @@ def main(
 
         # eq. 10 with the terms of this stage: 3 and 8
         terms = {
-            "reconstruction": losses.reconstruction(image.float(), colours.float(), truth),
+            "reconstruction": losses.reconstruction(image.float(), colours.float(), truth, important),
             "velocity": losses.velocity(code, neighbour),
         }
         if layout.driving == "audio":

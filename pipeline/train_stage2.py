@@ -55,6 +55,7 @@ class Weights:
     """Loss weights of eq. 10."""
 
     reconstruction: float
+    regions: float  # how much more an error counts in the boxes of mouth and eyes
     perceptual: float
     consistency: float
     adversarial: float
@@ -152,6 +153,7 @@ def main(
         half = len(index)
         nearby = texture[other]
         truth = data.images[index].float() / 255
+        important = losses.importance(data.regions[index], layout.size, weights.regions)
         motion = join([take(data.motion, index), take(foreign, other)])
         code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
         lent = codes["codes"][nearby].detach()
@@ -168,7 +170,7 @@ def main(
         found, features = perception(novel, take(foreign, other), nearby)
         real_features = perception.features(data.images[nearby].float() / 255, take(data.motion, nearby), nearby)
         terms = {
-            "reconstruction": losses.reconstruction(image[:half], colours[:half], truth),
+            "reconstruction": losses.reconstruction(image[:half], colours[:half], truth, important),
             "perceptual": perception.perceptual(features, real_features),
             "consistency": losses.consistency(found, take(foreign, other), spread),
             "adversarial": losses.adversarial_generator(judged),

@@ -45,11 +45,16 @@ class Schedule:
         return self.rate * rise * (0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.decay else 1.0)
 
 
+REGIONS = slice(48, 68), slice(36, 42), slice(42, 48)  # landmarks of the mouth and of each eye
+HALF = 0.75  # of a region's box, in extents of its landmarks: half as wide again
+
+
 @dataclass(frozen=True)
 class Performing:
     """The target's own frames that training may see: the clip without its held-out end."""
 
     images: Tensor  # (N, 3, S, S) uint8, on the training device
+    regions: Tensor  # (N, 3, 4) boxes round mouth and eyes: left, top, right, bottom, px of `images`
     motion: Motion  # (N, d)
     valid: Tensor  # (n,) indices of the frames whose face was found
 
@@ -65,11 +70,23 @@ def load_performing(
         images = np.empty((count, 3, size, size), np.uint8)
         for index in range(count):
             images[index] = resized(store.frames[index], size).transpose(2, 0, 1)
+        regions = boxes(stores.read_face(face).landmarks[:count] * size / store.size)
     valid = valid[:count].nonzero()[:, 0]
     if len(valid) < 2:
         raise InputError(f"{face}: only {len(valid)} of the {count} frames to learn from show a face; use another clip")
     images = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
-    return Performing(images, {n: v[:count].to(device) for n, v in motion.items()}, valid.to(device))
+    motion = {name: values[:count].to(device) for name, values in motion.items()}
+    return Performing(images, torch.from_numpy(regions).float().to(device), motion, valid.to(device))
+
+
+def boxes(landmarks: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) px -> (N, 3, 4): a square round each of `REGIONS`."""
+    found = []
+    for region in REGIONS:
+        low, high = landmarks[:, region].min(1), landmarks[:, region].max(1)
+        centre, half = (low + high) / 2, HALF * (high - low).max(1, keepdims=True)
+        found.append(np.concatenate([centre - half, centre + half], 1))
+    return np.stack(found, 1)
 
 
 def sample(pool: Tensor, step: int, batch: int, seed: int) -> Tensor:

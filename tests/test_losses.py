@@ -10,6 +10,29 @@ def test_reconstruction_is_mean_squared_error_of_image_and_low_resolution_colour
     torch.testing.assert_close(losses.reconstruction(truth + 0.1, low + 0.2, truth), torch.tensor(0.01 + 0.04))
 
 
+def test_pixels_in_the_boxes_count_more_and_the_mean_is_one():
+    boxes = torch.tensor(
+        [[[2.0, 1.0, 5.0, 3.0], [4.0, 2.0, 6.0, 4.0]], [[0.0, 0.0, 0.0, 0.0], [-9.0, -9.0, 99.0, 1.0]]]
+    )
+    found = losses.importance(boxes, 8, weight=2)
+    assert found.shape == (2, 1, 8, 8)
+    torch.testing.assert_close(found.mean((2, 3)), torch.ones(2, 1))
+    inside = found[0, 0] / found[0, 0].min()
+    assert inside[1:3, 2:5].eq(3).all() and inside[2:4, 4:6].eq(3).all() and inside.eq(3).sum() == 2 * 3 + 2 * 2 - 1
+    assert (found[1, 0, 0] / found[1, 0, 1]).eq(3).all()
+    assert losses.importance(boxes, 8, weight=0).eq(1).all()
+
+
+def test_an_error_counts_by_its_pixels_importance():
+    truth, low = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 2, 2)
+    important = torch.zeros(1, 1, 4, 4)
+    important[..., 1, 2] = 16
+    wrong = truth.clone()
+    wrong[..., 1, 2] = 0.5
+    assert losses.reconstruction(wrong, low, truth, important) == 0.25
+    assert losses.reconstruction(wrong.flip(3), low, truth, important) == 0
+
+
 def test_velocity_is_differentiable_where_all_codes_start():
     code = torch.zeros(3, 4, requires_grad=True)
     losses.velocity(code, torch.zeros(3, 4)).backward()

@@ -41,7 +41,7 @@ def train(folder, clip, device="cpu", **changes):
         preview=folder / "preview.png",
         layout=LAYOUT,
         schedule=schedule(**changes),
-        weights=train_stage1.Weights(reconstruction=100, velocity=1, lips=1),
+        weights=train_stage1.Weights(reconstruction=100, regions=2, velocity=1, lips=1),
         held_out=0.25,
         device=device,
     )
@@ -126,6 +126,15 @@ def test_held_out_and_faceless_frames_are_never_learned(tmp_path):
     assert data.images.shape == (18, 3, 16, 16)
     seen = torch.cat([training.sample(data.valid, step, 4, seed=0) for step in range(30)])
     assert sorted(set(seen.tolist())) == [0, 1, 2, *range(6, 18)]
+
+
+def test_regions_hold_mouth_and_eyes_in_the_pictures_own_pixels(tmp_path):
+    landmarks = np.full((24, 68, 2), 8, np.float32)
+    landmarks[:, 48], landmarks[:, 54] = (4, 12), (12, 14)  # of a mouth 8 wide and 6 high with the others
+    clip = write_clip(tmp_path / "clip", size=32, landmarks=landmarks)
+    data = training.load_performing(**clip, audio=None, size=16, held_out=0.25, device=torch.device("cpu"))
+    assert data.regions.shape == (18, 3, 4)
+    assert data.regions[0].tolist() == [[1, 2.5, 7, 8.5], [4, 4, 4, 4], [4, 4, 4, 4]]
 
 
 def test_every_epoch_sees_each_frame_once():
