@@ -53,11 +53,14 @@ def finish(module: str, folder: Path, arguments: tuple, changes: dict) -> tuple[
 
 
 def survives(module: str, folder: Path, arguments: tuple, changes: dict, whole: float) -> str:
-    """Run it to its end past KILLS kills, all within the `whole` seconds that it takes; give all that it said."""
+    """Run it to its end past KILLS kills, within half of the `whole` seconds that it took: a machine's pace changes.
+
+    Gives all that it said.
+    """
     moments, said = random.Random(0), ""
     for _ in range(KILLS):
         process = start(module, folder, arguments, changes)
-        time.sleep(moments.uniform(0, whole / KILLS))
+        time.sleep(moments.uniform(0, whole / 2 / KILLS))
         process.send_signal(signal.SIGKILL)
         said += process.communicate()[0]
         assert process.returncode == -signal.SIGKILL, "it ended before it was killed often enough"
@@ -74,7 +77,7 @@ def test_stage1_survives_kills_bit_for_bit(tmp_path):
 
 def test_stage2_survives_kills_bit_for_bit(tmp_path, clips, face_mesh_weights):  # noqa: F811
     arguments = (clips, face_mesh_weights[0].parent)
-    changes = {"schedule": schedule(images=80 * KILLS, rate=1e-3, save_minutes=OFTEN)}
+    changes = {"schedule": schedule(images=200 * KILLS, rate=1e-3, save_minutes=OFTEN)}
     _, seconds = finish("test_train_stage2", tmp_path / "whole", arguments, changes)
     said = survives("test_train_stage2", tmp_path / "killed", arguments, changes, seconds)
     same(tmp_path / "whole/stage2.pt", tmp_path / "killed/stage2.pt", said)
