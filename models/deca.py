@@ -85,8 +85,8 @@ def crop_faces(images: Tensor, landmarks: Tensor) -> Tensor:
     centre = torch.stack([right - (right - left) / 2, bottom - (bottom - top) / 2], 1)
     steps = torch.linspace(-0.5, 0.5, CROP, device=points.device, dtype=points.dtype)
     along = centre[:, :, None] + size[:, None, None] * steps  # (B, 2, 224) px: x of the columns, y of the rows
-    extent = along.new_tensor([images.shape[3] - 1, images.shape[2] - 1])[:, None]
-    x, y = (along * 2 / extent - 1).unbind(1)
+    height, width = images.shape[2:]
+    x, y = along[:, 0] * 2 / (width - 1) - 1, along[:, 1] * 2 / (height - 1) - 1
     grid = torch.stack([x[:, None, :].expand(-1, CROP, -1), y[:, :, None].expand(-1, -1, CROP)], -1)
     return F.grid_sample(images.double(), grid, padding_mode="zeros", align_corners=True).to(images.dtype)
 

@@ -30,6 +30,15 @@ def encode(x: Tensor, frequencies: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], 1)
 
 
+def convolution_relu(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """`layer(x).relu()`; one kernel where a GPU renders."""
+    if x.is_cuda and x.dtype == layer.weight.dtype and not torch.is_grad_enabled():
+        return torch.cudnn_convolution_relu(
+            x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups
+        )
+    return layer(x).relu_()
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut, activation first."""
 
@@ -39,13 +48,15 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.first(x.relu()).relu_())
+        return x + self.second(convolution_relu(self.first, x.relu()))
 
 
 class Folded(nn.Conv2d):
     """A convolution that runs on another form of its weights: made in every training step, only once after `eval`."""
 
-    kept: Tensor | None = None
+    def __init__(self, before: int, after: int, kernel: int):
+        super().__init__(before, after, kernel)
+        self.register_buffer("kept", None, persistent=False)
 
     def train(self, mode: bool = True) -> "Folded":
         self.kept = None if mode else self.folded().detach()
@@ -59,7 +70,7 @@ class Folded(nn.Conv2d):
 
 
 class Doubling(Folded):
-    """Bilinear up-sampling and a 3x3 convolution: (B, before, H, W) -> (B, after, 2H, 2W); edge pixels go on outside.
+    """Bilinear up-sampling and a 3x3 convolution: (B, before, H, W) -> (B, after, 2H, 2W); outside `x` is 0.
 
     Bilinear up-sampling repeats every pixel and blurs with [1 2 1] / 4. Blur and convolution change places: on repeated
     pixels four of the nine products are left, and the blur comes on the fewer channels.
@@ -71,8 +82,7 @@ class Doubling(Folded):
         self.register_buffer("blur", (blur[:, None] * blur).expand(after, 1, 3, 3), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        x = F.conv_transpose2d(x, self.kernel(), stride=2, padding=2)  # (B, after, 2H + 2, 2W + 2)
+        x = F.conv_transpose2d(x, self.kernel(), stride=2)  # (B, after, 2H + 2, 2W + 2)
         return F.conv2d(x, self.blur, self.bias, groups=self.out_channels)
 
     def folded(self) -> Tensor:
@@ -201,9 +211,21 @@ class Generator(nn.Module):
             for layer in self.mlp[1:]:
                 x = layer(x.relu_())
             x = x.relu_()
-            colours = self.rgb(x).sigmoid()
+            colours = self.low_colours(x).sigmoid()
         x = self.up2(self.up1(self.trunk(x)).relu_()).relu_()
         return self.out(x).float().sigmoid(), colours  # eight bits of bfloat16 would show as bands
+
+    def low_colours(self, x: Tensor) -> Tensor:
+        """(B, width, H, W) -> (B, 3, H, W)."""
+        if not x.is_cuda:
+            return self.rgb(x)
+        # of eight channels, as a GPU takes a millisecond for the gradient of three
+        weight, bias = F.pad(self.rgb.weight.flatten(1), (0, 0, 0, 5)), F.pad(self.rgb.bias, (0, 5))
+        return F.conv2d(x, weight[..., None, None], bias)[:, :3]
+
+    def decoder(self) -> list[nn.Module]:
+        """What half precision renders; the MLP stays in float32."""
+        return [self.trunk, self.up1, self.up2, self.out]
 
     def first_layer(self, motion: dict[str, Tensor], code: Tensor) -> Tensor:
         """The first linear layer on [pixel code, head code, frame vector] without ever building that input.

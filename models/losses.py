@@ -43,12 +43,12 @@ def perceptual(features: list[Tensor], texture: list[Tensor], weights: list[floa
     terms = torch.stack([each((a - b).abs()) for a, b in zip(features, texture, strict=True)])  # (layers, B)
     if weights is None:
         return (terms / torch.stack([each(b.abs()).clamp_min(1e-6) for b in texture])).mean()
-    return (terms.mean(1) * terms.new_tensor(weights)).sum()
+    return sum(weight * term for weight, term in zip(weights, terms.mean(1), strict=True))
 
 
 def each(x: Tensor) -> Tensor:
-    """(B, ...) -> (B,) means."""
-    return x.flatten(1).mean(1)
+    """(B, ...) -> (B,) means, in float32."""
+    return x.flatten(1).mean(1, dtype=torch.float32)
 
 
 def consistency(found: dict[str, Tensor], wanted: dict[str, Tensor], spread: dict[str, Tensor]) -> Tensor:

@@ -51,9 +51,10 @@ class MeshConsistency(nn.Module):
             and the network's own features of the face crop, for eq. 4.
         """
         size = images.shape[-1]
-        boxes = self.boxes(motion, size)
-        found = self.mesh(crop_faces(images, boxes))
-        return self.parameters_of(to_image(found.landmarks, boxes), size), found.features
+        with torch.autocast(images.device.type, enabled=False):  # as the mesh
+            boxes = self.boxes(motion, size)
+            found = self.mesh(crop_faces(images, boxes))
+            return self.parameters_of(to_image(found.landmarks, boxes), size), found.features
 
     def spread(self, motion: dict[str, Tensor]) -> dict[str, Tensor]:
         """The unit in which eq. 5 counts each parameter: the person's own spread, motion (N, d), and a floor."""

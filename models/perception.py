@@ -14,7 +14,8 @@ class Perception(nn.Module):
     Args:
         consistency: called with images (B, 3, S, S) in [0, 1], the motion they were to show and the index (B,) of
             their texture frames, it gives the parameters it finds and its own features; `spread` gives their units.
-        vgg: models.vgg; without it the consistency network's own features serve eq. 4.
+        vgg: models.vgg; without it the consistency network's own features serve eq. 4. Under autocast it alone computes
+            in half precision: it compares, the others measure.
     """
 
     def __init__(self, consistency: nn.Module, vgg: nn.Module | None):

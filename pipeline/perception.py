@@ -55,4 +55,4 @@ def open_perception(
     from models.vgg import load_vgg19
 
     files.append(find("vgg19", networks))
-    return Perception(phi, load_vgg19(files[-1])), files
+    return Perception(phi, load_vgg19(files[-1]).to(memory_format=torch.channels_last)), files

@@ -1,5 +1,6 @@
 """A trained portrait: one file of tensors and the layout that rebuilds its network."""
 
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor
 
 from models.generator import Generator, Upsampling
-from pipeline.device import half_precision
+from pipeline.device import half_precision, has_bfloat16
 from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.motion import WIDTHS, Driving, Motion
+from pipeline.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ def build_generator(layout: Layout) -> Generator:
     return Generator(inputs=inputs, **sizes).to(memory_format=torch.channels_last)
 
 
+def blank_portrait(layout: Layout, device: torch.device) -> Portrait:
+    """A portrait that has learned nothing: what one costs can be seen without a training."""
+    code = torch.zeros(1, layout.code, device=device)
+    return Portrait(build_generator(layout).to(device), code, layout, {}, torch.zeros(1, dtype=torch.long))
+
+
 def save_portrait(path: Path, portrait: Portrait) -> None:
     state = {
         "generator": portrait.generator.state_dict(),
@@ -82,11 +90,27 @@ def load_portrait(path: Path, device: torch.device) -> Portrait:
         ) from None
 
 
-@torch.inference_mode()
-def pictures(person: Portrait, motion: Motion) -> np.ndarray:
-    """(B, S, S, 3) uint8 pictures of the person doing `motion`, (B, d) on the portrait's device."""
-    code = person.code.expand(len(motion["pose"]), -1)
-    place = code.device
-    with half_precision(place):
-        image, _ = person.generator(motion, code)
-    return (image.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+class Renderer:
+    """Renders a portrait's pictures, batch after batch."""
+
+    def __init__(self, person: Portrait):
+        self.code, self.place = person.code, person.codes.device
+        self.generator = deepcopy(person.generator).eval()
+        if has_bfloat16(self.place):  # as half precision computes anyway, but rounded once instead of in every call
+            for part in self.generator.decoder():
+                part.bfloat16()
+        self.replay = Replay(self._render)
+
+    def pictures(self, motion: Motion) -> np.ndarray:
+        """(B, S, S, 3) uint8 pictures of the person doing `motion`, (B, d) on the portrait's device."""
+        return self.on_device(motion).cpu().numpy()
+
+    @torch.inference_mode()
+    def on_device(self, motion: Motion) -> Tensor:
+        """The same, left on the device, where the next call may overwrite them."""
+        return self.replay(**motion)
+
+    def _render(self, **motion: Tensor) -> Tensor:
+        with half_precision(self.place):
+            image, _ = self.generator(motion, self.code.expand(len(motion["pose"]), -1))
+        return (image * 255).round().byte().permute(0, 2, 3, 1)

@@ -1,7 +1,5 @@
 """See a portrait learn: pictures of the same held-out frames at growing parts of its training, in one picture."""
 
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ from torch import Tensor
 from pipeline import stores
 from pipeline.motion import Motion, learned_frames, load_motion, take, to
 from pipeline.pictures import resized
-from pipeline.portrait import Portrait, pictures
+from pipeline.portrait import Portrait, Renderer
 from pipeline.processes import is_first
 from pipeline.sheets import save, sheet
 
@@ -65,8 +63,7 @@ class Preview:
         """Add the moment's column once `step` steps are done; the weights and all random numbers stay as they are."""
         if step not in self.due or not is_first():
             return
-        still = replace(portrait, generator=deepcopy(portrait.generator).eval())
-        found = pictures(still, to(self.motion, portrait.codes.device))
+        found = Renderer(portrait).pictures(to(self.motion, portrait.codes.device))
         self.drawn[self.due[step]] = torch.from_numpy(np.stack([resized(image, self.cell) for image in found]))
         self.save()
 

@@ -9,7 +9,7 @@ from pipeline.cli import run
 from pipeline.device import pick_device
 from pipeline.media import VideoWriter
 from pipeline.motion import Transfer, load_motion, neutral, smoothed, take, to, transferred
-from pipeline.portrait import load_portrait, pictures
+from pipeline.portrait import Renderer, load_portrait
 from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, RENDERED, Config, record
 
@@ -50,6 +50,7 @@ def main(
     stores.require_one_clip(frames, face)
     place = pick_device(device)
     person = load_portrait(portrait, place)
+    renderer = Renderer(person)
     motion, valid = load_motion(face, gaze, speech)
     target = to(person.neutral, torch.device("cpu"))
     asked = transferred(smoothed(motion, smoothing), neutral(take(motion, valid)), target, transfer)
@@ -64,7 +65,7 @@ def main(
         progress(name=f"{out.stem}: render", unit="frames", total=len(valid) - start) as bar,
     ):
         for begin in range(start, len(valid), batch):
-            rendered = pictures(person, to(take(asked, slice(begin, begin + batch)), place))
+            rendered = renderer.pictures(to(take(asked, slice(begin, begin + batch)), place))
             video.write(rendered)
             bar.update(len(rendered))
 

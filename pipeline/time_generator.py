@@ -12,11 +12,11 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.cli import run
-from pipeline.device import half_precision, pick_device
+from pipeline.device import pick_device
 from pipeline.files import whole
 from pipeline.motion import WIDTHS, Motion
 from pipeline.plots import BLUE, save, tidy
-from pipeline.portrait import Layout, build_generator
+from pipeline.portrait import Layout, Renderer, blank_portrait
 
 PAPERS = Layout(
     size=256,
@@ -60,22 +60,16 @@ def main(*, csv: Path, markdown: Path, picture: Path, layout: Layout, device: st
     print(markdown.read_text())
 
 
-@torch.inference_mode()
 def timed(layout: Layout, place: torch.device) -> list[str]:
     """Size, parameters, multiply-adds, milliseconds and frames per second of a layout, as `render` runs it."""
-    generator = build_generator(layout).to(place).eval()
-    motion, code = still_motion(1, place), torch.zeros(1, layout.code, device=place)
-
-    def frame() -> None:
-        with half_precision(place):
-            generator(motion, code)
-
+    person, motion = blank_portrait(layout, place), still_motion(1, place)
+    renderer = Renderer(person)
     for _ in range(3):  # the first passes choose kernels
-        frame()
-    seconds = median_seconds(frame, SECONDS)
-    count = sum(parameter.numel() for parameter in generator.parameters())
+        renderer.on_device(motion)
+    seconds = median_seconds(lambda: renderer.on_device(motion), SECONDS)
+    count = sum(parameter.numel() for parameter in person.generator.parameters())
     with FlopCounterMode(display=False) as counter:
-        frame()
+        person.generator(motion, person.code)
     work = counter.get_total_flops() / 2e9  # a multiply-add is two operations
     return [str(layout.size), f"{count / 1e6:.2f}M", f"{work:.2f}", f"{seconds * 1e3:.1f}", f"{1 / seconds:.1f}"]
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from models import losses
@@ -16,11 +17,13 @@ from pipeline.device import half_precision, pick_device
 from pipeline.motion import EXPRESSION_FLOOR, neutral, take, to
 from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
 from pipeline.preview import Preview
+from pipeline.replay import Replay
 from pipeline.training import (
     Checkpoint,
     Schedule,
     beside,
     fingerprint,
+    learn,
     load_performing,
     note,
     sample,
@@ -87,9 +90,8 @@ def main(
     )
     first, log = checkpoint.resume()
 
-    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage I"):
-        # the frames of this step
-        index = processes.part(sample(data.valid, step, schedule.batch, schedule.seed))
+    def gradients(index: Tensor) -> dict[str, Tensor]:
+        """The terms of eq. 10 on frames `index`; the parameters get gradients."""
         truth = data.images[index].float() / 255
         important = losses.importance(data.regions[index], layout.size, weights.regions)
         code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
@@ -106,15 +108,14 @@ def main(
         if layout.driving == "audio":
             heard = generator.listen.heard_expression(data.motion["audio"][index])
             terms["lips"] = losses.lips(heard, data.motion["expression"][index], spoken)
-        loss = sum(getattr(weights, name) * term for name, term in terms.items())
-
-        # learn
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.rate_at(step)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        processes.average_gradients(optimiser)
-        optimiser.step()
+        sum(getattr(weights, name) * term for name, term in terms.items()).backward()
+        return {name: term.detach() for name, term in terms.items()}
+
+    replay = Replay(gradients)
+    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage I"):
+        terms = replay(index=processes.part(sample(data.valid, step, schedule.batch, schedule.seed)))
+        learn(optimiser, schedule.rate_at(step))
         update_average(average, generator, schedule.average, step)
         if (step + 1) % max(1, schedule.steps // 50) == 0:
             note(log, step, schedule.batch, terms)

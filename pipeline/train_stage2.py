@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from models import losses
@@ -35,12 +36,14 @@ from pipeline.perception import PerceptualName, open_perception
 from pipeline.portrait import Portrait, load_portrait, save_portrait
 from pipeline.preview import Preview
 from pipeline.progress import stage_of
+from pipeline.replay import Replay
 from pipeline.trackers import FaceName
 from pipeline.training import (
     Checkpoint,
     Schedule,
     beside,
     fingerprint,
+    learn,
     load_performing,
     note,
     sample,
@@ -144,12 +147,10 @@ def main(
     parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser, "preview": drawing}
     checkpoint = Checkpoint(out, fingerprint(settings, inputs), parts, schedule.save_minutes)
     first, log = checkpoint.resume()
-    everyone = torch.arange(len(texture))
+    everyone = torch.arange(len(texture), device=place)
 
-    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: {stage_of(out)}"):
-        # half performing frames with their pictures, half auxiliary motion without
-        index = processes.part(sample(data.valid, step, schedule.batch // 2, schedule.seed))
-        other = processes.part(sample(everyone, step, schedule.batch // 2, schedule.seed + 1)).to(place)
+    def gradients(index: Tensor, other: Tensor) -> dict[str, Tensor]:
+        """The terms of eqs. 6 and 10 on frames `index` and auxiliary motion `other`; the parameters get gradients."""
         half = len(index)
         nearby = texture[other]
         truth = data.images[index].float() / 255
@@ -167,8 +168,9 @@ def main(
         colours = colours.float()
 
         # the generator's terms: 3 and 8 on its own frames, 4, 5 and 7 on novel motion
-        found, features = perception(novel, take(foreign, other), nearby)
-        real_features = perception.features(data.images[nearby].float() / 255, take(data.motion, nearby), nearby)
+        with half_precision(place):
+            found, features = perception(novel, take(foreign, other), nearby)
+            real_features = perception.features(data.images[nearby].float() / 255, take(data.motion, nearby), nearby)
         terms = {
             "reconstruction": losses.reconstruction(image[:half], colours[:half], truth, important),
             "perceptual": perception.perceptual(features, real_features),
@@ -179,14 +181,8 @@ def main(
         if layout.driving == "audio":
             heard = generator.listen.heard_expression(data.motion["audio"][index])
             terms["lips"] = losses.lips(heard, data.motion["expression"][index], spoken)
-        loss = sum(getattr(weights, name) * term for name, term in terms.items())
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.rate_at(step)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        processes.average_gradients(optimiser)
-        optimiser.step()
-        update_average(average, generator, schedule.average, step)
+        sum(getattr(weights, name) * term for name, term in terms.items()).backward()
 
         # the discriminator's term, 6
         judge.requires_grad_(True)
@@ -195,9 +191,18 @@ def main(
         terms["discriminator"] = losses.adversarial_discriminator(real, fake)
         judge_optimiser.zero_grad(set_to_none=True)
         terms["discriminator"].backward()
-        processes.average_gradients(judge_optimiser)
-        judge_optimiser.step()
+        return {name: term.detach() for name, term in terms.items()}
 
+    replay = Replay(gradients)
+    for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: {stage_of(out)}"):
+        # half performing frames with their pictures, half auxiliary motion without
+        terms = replay(
+            index=processes.part(sample(data.valid, step, schedule.batch // 2, schedule.seed)),
+            other=processes.part(sample(everyone, step, schedule.batch // 2, schedule.seed + 1)),
+        )
+        learn(optimiser, schedule.rate_at(step))
+        learn(judge_optimiser, critic.rate)
+        update_average(average, generator, schedule.average, step)
         if (step + 1) % max(1, schedule.steps // 50) == 0:
             note(log, step, schedule.batch, terms)
         drawing.draw_if_due(step + 1, learned)
@@ -212,7 +217,7 @@ def main(
     checkpoint.remove()
 
 
-def head_only(spread: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def head_only(spread: dict[str, Tensor]) -> dict[str, Tensor]:
     """What eq. 5 compares where the sound moves the mouth: the head's pose and position; an infinite unit counts 0."""
     pose = spread["pose"].clone()
     pose[JAW] = torch.inf

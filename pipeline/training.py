@@ -19,7 +19,7 @@ from pipeline.errors import InputError
 from pipeline.files import sha256, whole
 from pipeline.motion import Motion, learned_frames, load_motion
 from pipeline.pictures import resized
-from pipeline.processes import is_first, mean_of_processes
+from pipeline.processes import average_gradients, is_first, mean_of_processes
 from pipeline.progress import progress, say
 
 
@@ -100,12 +100,20 @@ def sample(pool: Tensor, step: int, batch: int, seed: int) -> Tensor:
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(pool)))
         here = flat // len(pool) == epoch
         picked[here] = order[flat[here] % len(pool)]
-    return pool[picked.to(pool.device)]
+    return pool[picked.to(pool.device, non_blocking=True)]  # else a GPU's queue runs empty at every step
 
 
 def beside(index: Tensor, count: int) -> Tensor:
     """The frame after each of `index`; the last one's is the frame before it."""
     return torch.where(index + 1 < count, index + 1, index - 1)
+
+
+def learn(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Change the weights along their gradients, averaged over the processes."""
+    average_gradients(optimiser)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
 
 
 def update_average(average: AveragedModel, generator: Generator, decay: float, step: int) -> None:

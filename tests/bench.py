@@ -25,11 +25,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.discriminator import Discriminator
 from pipeline import crop, make_actor, render, track_face, track_gaze, train_stage1, train_stage2
-from pipeline.device import GLIBC, half_precision, has_bfloat16, keep_freed_memory, pick_device
+from pipeline.device import GLIBC, has_bfloat16, keep_freed_memory, pick_device
 from pipeline.measure import decoded
 from pipeline.media import VideoWriter
 from pipeline.perception import open_perception
-from pipeline.portrait import Layout, build_generator, load_portrait
+from pipeline.portrait import Layout, Renderer, blank_portrait, build_generator, load_portrait
 from pipeline.provenance import laid_over
 from pipeline.time_generator import PAPERS, device_name, median_seconds, still_motion
 from pipeline.trackers import open_face_tracker
@@ -39,7 +39,7 @@ from tests.textbook import stage1_step, stage2_step, textbook
 
 NETWORKS = ROOT / "weights"
 SECONDS = 3.0  # of timing, each side of a row
-PRODUCT = 2048  # side of the matrices that show the machine's rate
+PRODUCT = {"cpu": 2048, "cuda": 8192}  # side of the matrices that show the machine's rate
 FRAMES, SIDE, BATCH = 256, 512, 32  # of the tracked clip: frames, px, frames at once
 ACTOR_SECONDS = 20.0  # of the clip that is learned and rendered
 STEPS = 10, 110  # of the two trainings whose difference is the time of a step, without loading and saving
@@ -99,22 +99,18 @@ def main(
 
 def generator_row(name: str, layout: Layout, count: int, place: torch.device, rate: float) -> Row:
     """Rendering `count` frames at once as `render` does, against the textbook's network."""
-    generator = build_generator(layout).to(place)
-    twin = textbook(generator)
-    generator.eval()
-    motion, code = still_motion(count, place), torch.zeros(count, layout.code, device=place)
+    person, motion = blank_portrait(layout, place), still_motion(count, place)
+    renderer, twin = Renderer(person), textbook(person.generator)
 
-    @torch.inference_mode()
     def fast() -> None:
-        with half_precision(place):
-            generator(motion, code)
+        renderer.on_device(motion)
 
     @torch.inference_mode()
     def slow() -> None:
         for frame in range(count):
-            twin({part: value[frame : frame + 1] for part, value in motion.items()}, code[:1])
+            twin({part: value[frame : frame + 1] for part, value in motion.items()}, person.code)
 
-    limit = operations(fast) / rate
+    limit = operations(lambda: person.generator(motion, person.code.expand(count, -1))) / rate
     return row(f"{name}, {layout.size} px", place, lambda: timed(fast), lambda: timed(slow), limit)
 
 
@@ -252,9 +248,10 @@ def render_row(clip: dict[str, Path], config: dict, place: torch.device) -> Row:
         image, _ = twin.generator({name: value[:1] for name, value in motion.items()}, twin.code)
         return (image * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
-    still = render.pictures(person, motion)
+    renderer = Renderer(person)
+    still = renderer.pictures(motion)
     rendered()  # kernels are chosen
-    alone = count / batch * timed(lambda: render.pictures(person, motion))
+    alone = count / batch * timed(lambda: renderer.pictures(motion))
     encoder = seconds_of(lambda: encoded(lambda: still, count // batch))
     return row(
         f"render, a frame of {size} px into its file",
@@ -332,8 +329,9 @@ def operations(function: Callable[[], object]) -> float:
 def product_rate(place: torch.device) -> float:
     """Operations per second of large matrix products, in the precision that the networks use here."""
     precision = torch.bfloat16 if has_bfloat16(place) else torch.float32
-    a = torch.ones(PRODUCT, PRODUCT, dtype=precision, device=place)
-    return 2 * PRODUCT**3 / timed(lambda: a @ a)
+    side = PRODUCT[place.type]
+    a = torch.rand(side, side, device=place).to(precision)  # ones would be quicker on a GPU
+    return 2 * side**3 / timed(lambda: a @ a)
 
 
 def restart_peak(place: torch.device) -> None:

@@ -6,8 +6,7 @@ from torch.optim.swa_utils import AveragedModel
 from pipeline import device, train_stage1, training
 from pipeline.errors import InputError
 from pipeline.motion import load_motion
-from pipeline.portrait import Layout, load_portrait
-from pipeline.render import pictures
+from pipeline.portrait import Layout, Renderer, load_portrait
 from pipeline.training import Schedule
 from tests.project_for_tests import in_two_processes, on_two_nodes
 from tests.stores_for_tests import write_clip
@@ -79,7 +78,7 @@ def test_half_precision_is_within_two_grey_levels_of_the_textbook(tmp_path):
     motion, _ = load_motion(clip["face"], clip["gaze"], None)
     with torch.inference_mode():
         truth, _ = textbook(person.generator)(motion, person.code.expand(24, -1))
-    ours = pictures(person, motion).astype(float)
+    ours = Renderer(person).pictures(motion).astype(float)
     assert ours.std() > 10
     apart = abs(ours - 255 * truth.permute(0, 2, 3, 1).numpy())
     assert np.quantile(apart, 0.99) <= 2  # a toy's few channels round harder than a portrait's many

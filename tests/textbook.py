@@ -18,14 +18,14 @@ from pipeline.motion import Motion, take
 
 
 class TextbookDoubling(nn.Module):
-    """Bilinear up-sampling, then a 3x3 convolution at the full size; edge pixels go on outside."""
+    """Bilinear up-sampling, then a 3x3 convolution at the full size; outside the input is 0."""
 
     def __init__(self, fast: Doubling):
         super().__init__()
         self.weight, self.bias = fast.weight, fast.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.interpolate(F.pad(x, (1, 1, 1, 1), mode="replicate"), scale_factor=2, mode="bilinear")
+        x = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")
         return F.conv2d(x, self.weight, self.bias)[..., 1:-1, 1:-1]
 
 
