@@ -26,7 +26,7 @@ from pipeline.cli import run
 from pipeline.clip_names import RULE, SOUND_SUFFIXES, VIDEO_SUFFIXES, media, usable
 from pipeline.code_digest import ROOT
 from pipeline.errors import InputError
-from pipeline.estimate import STAGE2_FACTOR, matrix_rate, multiply_adds, training_hours
+from pipeline.estimate import GPU_STAGE2_FACTOR, matrix_rate, multiply_adds, training_hours
 from pipeline.manifest import NETWORKS, difference, read_manifest
 from pipeline.media import probe, program, read_frames
 from pipeline.provenance import laid_over, version
@@ -262,12 +262,12 @@ def values(layout: dict) -> float:
 
 
 def gpu_hours(config: dict) -> float:
-    """Hours of both stages on the GPU, from steps of the generator alone; Stage II's factor is the processor's."""
+    """Hours of both stages on the GPU, from steps of the generator alone."""
     import torch
 
     place, total = torch.device("cuda"), 0.0
     try:
-        for stage, factor in zip(STAGES, (1, STAGE2_FACTOR), strict=True):
+        for stage, factor in zip(STAGES, (1, GPU_STAGE2_FACTOR), strict=True):
             schedule = config[stage]["schedule"]
             steps = schedule["images"] / schedule["batch"]
             total += steps * factor * step_seconds(config["model"], schedule["batch"], place)
@@ -283,15 +283,21 @@ def step_seconds(layout: dict, batch: int, place) -> float:
     from pipeline.device import half_precision
     from pipeline.motion import WIDTHS
     from pipeline.portrait import Layout, build_generator
+    from pipeline.replay import Replay
 
     generator = build_generator(Layout(**layout, driving="video")).to(place)
-    motion = {name: torch.full((batch, width), 0.3, device=place) for name, width in WIDTHS["video"].items()}
-    code, seconds = torch.zeros(batch, layout["code"], device=place), []
-    for _ in range(4):
-        start = perf_counter()
+
+    def gradients(code, **motion):
+        generator.zero_grad(set_to_none=True)
         with half_precision(place):
             image = generator(motion, code)[0]
         image.float().square().mean().backward()
+
+    motion = {name: torch.full((batch, width), 0.3, device=place) for name, width in WIDTHS["video"].items()}
+    code, seconds, replay = torch.zeros(batch, layout["code"], device=place), [], Replay(gradients)
+    for _ in range(4):
+        start = perf_counter()
+        replay(code=code, **motion)
         if place.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(perf_counter() - start)

@@ -44,15 +44,20 @@ def draw_traces(path: Path, traces: list[Trace], fps: float, driver: str, second
 
 
 def draw_losses(path: Path, logs: list[tuple[str, dict[str, np.ndarray]]]) -> None:
-    """Draw every term of the loss logs, (name of the stage, {"images": (n,), term: (n,)}), each on its own axes."""
+    """Draw every term of the loss logs, (name of the stage, {"images": (n,), term: (n,)}), each on its own axes.
+
+    A term that is measured now and then, NaN between, is drawn as it is, all others smoothed.
+    """
     terms = [(stage, name, log["images"], values) for stage, log in logs for name, values in log.items()]
     terms = [term for term in terms if term[1] != "images" and len(term[3])]
     rows = max(1, -(-len(terms) // COLUMNS))
     figure = Figure(figsize=(WIDTH, 0.5 + 1.9 * rows), dpi=DPI, layout="constrained")
     every = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axes, (stage, name, images, values) in zip(every, terms, strict=False):
+        measured = np.isfinite(values)
+        images, values = images[measured], values[measured]
         axes.plot(images, values, ".", color=PALE, markersize=4)
-        axes.plot(images, running_mean(values), color=BLUE, linewidth=1.6)
+        axes.plot(images, running_mean(values) if measured.all() else values, color=BLUE, linewidth=1.6)
         axes.set_title(f"{stage}: {name}", fontsize=9, loc="left", color=INK)
         axes.locator_params(nbins=4)
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))

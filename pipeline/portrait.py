@@ -99,18 +99,20 @@ class Renderer:
         if has_bfloat16(self.place):  # as half precision computes anyway, but rounded once instead of in every call
             for part in self.generator.decoder():
                 part.bfloat16()
-        self.replay = Replay(self._render)
+        self.replay = Replay(self.once)
 
     def pictures(self, motion: Motion) -> np.ndarray:
         """(B, S, S, 3) uint8 pictures of the person doing `motion`, (B, d) on the portrait's device."""
         return self.on_device(motion).cpu().numpy()
 
-    @torch.inference_mode()
     def on_device(self, motion: Motion) -> Tensor:
         """The same, left on the device, where the next call may overwrite them."""
-        return self.replay(**motion)
+        with torch.inference_mode():
+            return self.replay(**motion)
 
-    def _render(self, **motion: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def once(self, **motion: Tensor) -> Tensor:
+        """The same, without the preparation that pays from the second call on."""
         with half_precision(self.place):
             image, _ = self.generator(motion, self.code.expand(len(motion["pose"]), -1))
         return (image * 255).round().byte().permute(0, 2, 3, 1)

@@ -1,5 +1,6 @@
 """See a portrait learn: pictures of the same held-out frames at growing parts of its training, in one picture."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -58,14 +59,22 @@ class Preview:
             self.truth = [resized(store.frames[int(place)], self.cell) for place in places]
             self.words = [f"{store.time[int(place)]:.1f} s" for place in places]
         self.drawn: dict[int, Tensor] = {}  # % -> (SHOWN, cell, cell, 3) uint8
+        self.error = math.nan
 
     def draw_if_due(self, step: int, portrait: Portrait) -> None:
         """Add the moment's column once `step` steps are done; the weights and all random numbers stay as they are."""
         if step not in self.due or not is_first():
             return
-        found = Renderer(portrait).pictures(to(self.motion, portrait.codes.device))
-        self.drawn[self.due[step]] = torch.from_numpy(np.stack([resized(image, self.cell) for image in found]))
+        found = Renderer(portrait).once(**to(self.motion, portrait.codes.device)).cpu().numpy()
+        images = np.stack([resized(image, self.cell) for image in found])
+        self.drawn[self.due[step]] = torch.from_numpy(images)
+        self.error = float(np.abs(images - np.stack(self.truth).astype(np.float32)).mean() / 255)
         self.save()
+
+    def take_error(self) -> float:
+        """Mean absolute error of the latest column's pictures, in [0, 1], once; NaN until there is another column."""
+        error, self.error = self.error, math.nan
+        return error
 
     def save(self) -> None:
         """Write the picture as it is by now; moments to come are empty places."""
@@ -75,9 +84,9 @@ class Preview:
         save(self.out, sheet(rows, self.cell, ["truth", *(f"{m} %" for m in moments)], self.words, self.title))
 
     def state_dict(self) -> dict:
-        return {"drawn": self.drawn}
+        return {"drawn": self.drawn, "error": self.error}
 
     def load_state_dict(self, state: dict) -> None:
-        self.drawn = state["drawn"]
+        self.drawn, self.error = state["drawn"], state["error"]
         if is_first():
             self.save()

@@ -12,7 +12,7 @@ from pipeline.device import pick_device
 from pipeline.errors import InputError
 from pipeline.files import whole
 from pipeline.motion import EXPRESSION_FLOOR, JAW, learned_frames
-from pipeline.training import note, sample, steps, write_history
+from pipeline.training import note, samples, steps, write_history
 
 QUIET = 0.5  # least spread of the liveliest band, in the features' unit: a voice has over 1, hiss about 0.3
 JAW_FLOOR = 0.01  # rad: less is the tracker's noise
@@ -70,8 +70,9 @@ def main(
     optimiser = torch.optim.AdamW(lips.parameters(), lr=rate, weight_decay=decay, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, windows // batch)
     log: list[dict] = []
+    order = samples(pool, windows // batch, batch, seed)
     for step in steps(0, windows // batch, batch, f"{face.parent.name}: lips"):
-        index = sample(pool, step, batch, seed)
+        index = order[step]
         loss = ((lips(heard[index]) - seen[index]) / lips.spread).square().mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

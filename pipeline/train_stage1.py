@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from models import losses
 from pipeline import processes
@@ -19,6 +18,7 @@ from pipeline.portrait import Layout, Portrait, build_generator, save_portrait
 from pipeline.preview import Preview
 from pipeline.replay import Replay
 from pipeline.training import (
+    Average,
     Checkpoint,
     Schedule,
     beside,
@@ -26,9 +26,8 @@ from pipeline.training import (
     learn,
     load_performing,
     note,
-    sample,
+    samples,
     steps,
-    update_average,
     write_history,
 )
 
@@ -75,16 +74,22 @@ def main(
     generator = build_generator(layout).to(place)
     generator.standardise(take(data.motion, data.valid))
     spoken = data.motion["expression"][data.valid].std(0) + EXPRESSION_FLOOR
-    average = AveragedModel(generator)
+    average = Average(generator, schedule.average)
     codes = torch.nn.ParameterDict({"codes": torch.zeros(len(data.images), layout.code, device=place)})
     person = to(neutral(take(data.motion, data.valid)), torch.device("cpu"))
-    learned = Portrait(average.module, codes["codes"].detach(), layout, person, data.valid)  # as it is at any moment
+    learned = Portrait(average.network, codes["codes"].detach(), layout, person, data.valid)  # as it is at any moment
     drawing = Preview(
         preview, "Stage I", (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
     )
     optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
     settings = asdict(layout) | asdict(schedule) | asdict(weights) | {"held_out": held_out}
-    parts = {"generator": generator, "average": average, "codes": codes, "optimiser": optimiser, "preview": drawing}
+    parts = {
+        "generator": generator,
+        "average": average.network,
+        "codes": codes,
+        "optimiser": optimiser,
+        "preview": drawing,
+    }
     checkpoint = Checkpoint(
         out, fingerprint(settings, [frames, face, gaze, *filter(None, [audio])]), parts, schedule.save_minutes
     )
@@ -113,13 +118,14 @@ def main(
         return {name: term.detach() for name, term in terms.items()}
 
     replay = Replay(gradients)
+    order = samples(data.valid, schedule.steps, schedule.batch, schedule.seed)
     for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage I"):
-        terms = replay(index=processes.part(sample(data.valid, step, schedule.batch, schedule.seed)))
+        terms = replay(index=processes.part(order[step]))
         learn(optimiser, schedule.rate_at(step))
-        update_average(average, generator, schedule.average, step)
-        if (step + 1) % max(1, schedule.steps // 50) == 0:
-            note(log, step, schedule.batch, terms)
+        average.update(step)
         drawing.draw_if_due(step + 1, learned)
+        if (step + 1) % max(1, schedule.steps // 50) == 0:
+            note(log, step, schedule.batch, terms, held_out=drawing.take_error())
         checkpoint.save_if_due(step + 1, log)
 
     if not processes.is_first():

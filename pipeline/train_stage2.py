@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from models import losses
 from models.discriminator import Discriminator
@@ -39,6 +38,7 @@ from pipeline.progress import stage_of
 from pipeline.replay import Replay
 from pipeline.trackers import FaceName
 from pipeline.training import (
+    Average,
     Checkpoint,
     Schedule,
     beside,
@@ -46,9 +46,8 @@ from pipeline.training import (
     learn,
     load_performing,
     note,
-    sample,
+    samples,
     steps,
-    update_average,
     write_history,
 )
 
@@ -129,9 +128,9 @@ def main(
     perception.to(place)
     spread = perception.spread(own) if layout.driving == "video" else head_only(perception.spread(own))
     spoken = own["expression"].std(0) + EXPRESSION_FLOOR
-    average = AveragedModel(generator)
+    average = Average(generator, schedule.average)
     codes = torch.nn.ParameterDict({"codes": portrait.codes.to(place)})
-    learned = Portrait(average.module, codes["codes"].detach(), layout, portrait.neutral, data.valid)  # at any moment
+    learned = Portrait(average.network, codes["codes"].detach(), layout, portrait.neutral, data.valid)  # at any moment
     drawing = Preview(
         preview, stage_of(out), (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
     )
@@ -143,11 +142,10 @@ def main(
     )
     inputs = [stage1, frames, face, gaze, *auxiliary_face, *auxiliary_gaze, *files]
     inputs += [*filter(None, [audio]), *(auxiliary_audio or [])]
-    parts = {"generator": generator, "average": average, "codes": codes, "judge": judge}
+    parts = {"generator": generator, "average": average.network, "codes": codes, "judge": judge}
     parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser, "preview": drawing}
     checkpoint = Checkpoint(out, fingerprint(settings, inputs), parts, schedule.save_minutes)
     first, log = checkpoint.resume()
-    everyone = torch.arange(len(texture), device=place)
 
     def gradients(index: Tensor, other: Tensor) -> dict[str, Tensor]:
         """The terms of eqs. 6 and 10 on frames `index` and auxiliary motion `other`; the parameters get gradients."""
@@ -193,19 +191,18 @@ def main(
         terms["discriminator"].backward()
         return {name: term.detach() for name, term in terms.items()}
 
-    replay = Replay(gradients)
+    # half performing frames with their pictures, half auxiliary motion without
+    replay, half = Replay(gradients), schedule.batch // 2
+    order = samples(data.valid, schedule.steps, half, schedule.seed)
+    others = samples(torch.arange(len(texture), device=place), schedule.steps, half, schedule.seed + 1)
     for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: {stage_of(out)}"):
-        # half performing frames with their pictures, half auxiliary motion without
-        terms = replay(
-            index=processes.part(sample(data.valid, step, schedule.batch // 2, schedule.seed)),
-            other=processes.part(sample(everyone, step, schedule.batch // 2, schedule.seed + 1)),
-        )
+        terms = replay(index=processes.part(order[step]), other=processes.part(others[step]))
         learn(optimiser, schedule.rate_at(step))
         learn(judge_optimiser, critic.rate)
-        update_average(average, generator, schedule.average, step)
-        if (step + 1) % max(1, schedule.steps // 50) == 0:
-            note(log, step, schedule.batch, terms)
+        average.update(step)
         drawing.draw_if_due(step + 1, learned)
+        if (step + 1) % max(1, schedule.steps // 50) == 0:
+            note(log, step, schedule.batch, terms, held_out=drawing.take_error())
         checkpoint.save_if_due(step + 1, log)
 
     if not processes.is_first():

@@ -4,16 +4,16 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from models.generator import Generator
 from pipeline import stores
 from pipeline.errors import InputError
 from pipeline.files import sha256, whole
@@ -89,18 +89,16 @@ def boxes(landmarks: np.ndarray) -> np.ndarray:
     return np.stack(found, 1)
 
 
-def sample(pool: Tensor, step: int, batch: int, seed: int) -> Tensor:
-    """The `batch` members of `pool` that step `step` sees: epoch after epoch, each a fresh permutation.
+def samples(pool: Tensor, steps: int, batch: int, seed: int) -> Tensor:
+    """The members of `pool` that each step sees, (steps, batch): epoch after epoch, each a fresh permutation.
 
-    A pure function of its arguments, so a resumed run sees what the uninterrupted one would have.
+    A pure function of its arguments, so a resumed run sees what the uninterrupted one would have; on the pool's device
+    from the start, as a GPU would wait for a copy in every step.
     """
-    flat = torch.arange(step * batch, (step + 1) * batch)
-    picked = torch.empty(batch, dtype=torch.long)
-    for epoch in range(int(flat[0]) // len(pool), int(flat[-1]) // len(pool) + 1):
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(pool)))
-        here = flat // len(pool) == epoch
-        picked[here] = order[flat[here] % len(pool)]
-    return pool[picked.to(pool.device, non_blocking=True)]  # else a GPU's queue runs empty at every step
+    count = steps * batch
+    epochs = range(math.ceil(count / len(pool)))
+    order = np.concatenate([np.random.default_rng([seed, epoch]).permutation(len(pool)) for epoch in epochs])
+    return pool[torch.from_numpy(order[:count]).to(pool.device)].view(steps, batch)
 
 
 def beside(index: Tensor, count: int) -> Tensor:
@@ -116,13 +114,19 @@ def learn(optimiser: torch.optim.Optimizer, rate: float) -> None:
     optimiser.step()
 
 
-def update_average(average: AveragedModel, generator: Generator, decay: float, step: int) -> None:
-    """Exponential moving average of the weights: what renders.
+class Average:
+    """Exponential moving average of a network's weights: what renders.
 
     The decay rises to its value over the first steps, so that a short training's average is not of its beginning.
     """
-    average.multi_avg_fn = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))
-    average.update_parameters(generator)
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.network = deepcopy(network).requires_grad_(False)
+        self.weights = list(self.network.parameters()), list(network.parameters())
+        self.decay = decay
+
+    def update(self, step: int) -> None:
+        get_ema_multi_avg_fn(min(self.decay, step / (10 + step)))(*self.weights, step)
 
 
 def fingerprint(settings: dict, inputs: list[Path]) -> str:
@@ -181,8 +185,12 @@ def steps(first: int, last: int, batch: int, name: str) -> Iterator[int]:
             bar.update(batch)
 
 
-def note(history: list[dict], step: int, batch: int, terms: dict[str, Tensor]) -> None:
-    """Append a line of the loss log and show it; the one place where the loop waits for the device."""
+def note(history: list[dict], step: int, batch: int, terms: dict[str, Tensor], **measured: float) -> None:
+    """Append a line of the loss log and show it; the one place where the loop waits for the device.
+
+    Args:
+        measured: what else the line says; NaN where nothing new was measured.
+    """
     means = torch.stack(mean_of_processes(list(terms.values()))).tolist()
     row = {"images": (step + 1) * batch} | dict(zip(terms, means, strict=True))
     broken = [name for name, value in row.items() if not math.isfinite(value)]
@@ -190,9 +198,10 @@ def note(history: list[dict], step: int, batch: int, terms: dict[str, Tensor]) -
         raise InputError(
             f"training diverged at step {step}: {', '.join(broken)} not finite; lower `rate` in the config"
         )
+    row |= measured
     history.append(row)
     if is_first():
-        say("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        say("  ".join(f"{name} {value:.4g}" for name, value in row.items() if not math.isnan(value)))
 
 
 def write_history(history: list[dict], out: Path) -> None:

@@ -189,7 +189,7 @@ def test_the_papers_networks_are_told_with_how_to_get_them(folder, capsys):
 
 def test_on_a_gpu_the_time_is_that_of_its_own_steps(folder, monkeypatch):
     monkeypatch.setattr(doctor, "step_seconds", lambda layout, batch, place: 0.01 * batch)
-    images = 480000 + doctor.STAGE2_FACTOR * 160000
+    images = 120000 + doctor.GPU_STAGE2_FACTOR * 160000
     looking = doctor.needs("default", 1e11, on_gpu=True).hours - 0.01 * images / 3600
     assert 0 < looking < 0.2
 

@@ -33,6 +33,14 @@ def test_every_term_has_axes_of_its_own(tmp_path):
     assert len(read(tmp_path / "five.png")) > 1.5 * len(read(tmp_path / "one.png"))
 
 
+def test_what_was_measured_now_and_then_is_one_line_through_its_points(tmp_path):
+    images, seldom = np.arange(50.0), np.full(50, np.nan)
+    seldom[[0, 20, 49]] = 3, 2, 1
+    draw_losses(tmp_path / "seldom.png", [("Stage I", {"images": images, "held_out": seldom})])
+    draw_losses(tmp_path / "never.png", [("Stage I", {"images": images, "held_out": seldom * np.nan})])
+    assert pixels(read(tmp_path / "seldom.png"), BLUE) > 100 > pixels(read(tmp_path / "never.png"), BLUE)
+
+
 def test_a_log_without_a_line_is_no_trouble(tmp_path):
     draw_losses(tmp_path / "none.png", [("Stage I", {"images": np.zeros(0), "term": np.zeros(0)})])
     assert (tmp_path / "none.png").exists()

@@ -41,6 +41,26 @@ def test_the_picture_keeps_its_size_and_fills_column_by_column(tmp_path):
     assert all(a.max() < b.min() for a, b in pairwise(changed))
 
 
+def test_the_error_of_the_shown_frames_is_logged_at_the_moments_and_falls_as_a_portrait_learns(tmp_path):
+    clip = write_clip(tmp_path)
+    train(tmp_path, clip, images=1200)
+    log = np.genfromtxt(tmp_path / "history.tsv", names=True)["held_out"]
+    known = log[np.isfinite(log)]
+    assert len(log) == 50 and len(known) == len(MOMENTS) and known[-1] < 0.4 * known[0]
+
+
+def test_the_error_is_the_mean_distance_of_the_pictures_from_the_truth_and_given_once(tmp_path):
+    clip = write_clip(tmp_path)
+    portrait = load_portrait(train(tmp_path, clip), torch.device("cpu"))
+    drawing = preview(clip, tmp_path / "preview.png")
+    drawing.draw_if_due(MOMENTS[0], portrait)
+    drawing.truth = list(drawing.drawn[MOMENTS[0]].numpy())
+    drawing.truth[0] = 255 - drawing.truth[0]
+    drawing.draw_if_due(MOMENTS[1], portrait)
+    expected = np.abs(2.0 * drawing.truth[0] - 255).mean() / 255 / SHOWN
+    assert drawing.take_error() == pytest.approx(expected) and np.isnan(drawing.take_error())
+
+
 def test_drawing_changes_neither_weights_nor_random_numbers_nor_modes(tmp_path):
     clip = write_clip(tmp_path)
     portrait = load_portrait(train(tmp_path, clip), torch.device("cpu"))

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 from pipeline import device, train_stage1, training
 from pipeline.errors import InputError
@@ -123,7 +122,7 @@ def test_held_out_and_faceless_frames_are_never_learned(tmp_path):
     clip = write_clip(tmp_path / "clip", valid=valid)
     data = training.load_performing(**clip, audio=None, size=16, held_out=0.25, device=torch.device("cpu"))
     assert data.images.shape == (18, 3, 16, 16)
-    seen = torch.cat([training.sample(data.valid, step, 4, seed=0) for step in range(30)])
+    seen = training.samples(data.valid, 30, 4, seed=0).flatten()
     assert sorted(set(seen.tolist())) == [0, 1, 2, *range(6, 18)]
 
 
@@ -138,9 +137,10 @@ def test_regions_hold_mouth_and_eyes_in_the_pictures_own_pixels(tmp_path):
 
 def test_every_epoch_sees_each_frame_once():
     pool = torch.arange(10) + 100
-    seen = torch.cat([training.sample(pool, step, 4, seed=3) for step in range(5)])
+    seen = training.samples(pool, 5, 4, seed=3).flatten()
     assert sorted(seen[:10].tolist()) == sorted(seen[10:].tolist()) == pool.tolist()
     assert seen[:10].tolist() != seen[10:].tolist()
+    assert torch.equal(training.samples(pool, 3, 4, seed=3), seen[:12].view(3, 4))  # a longer training begins the same
 
 
 def test_a_clip_without_faces_is_refused_by_name(tmp_path):
@@ -182,12 +182,12 @@ def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, launch):
 
 def test_the_average_of_a_short_training_has_left_its_beginning_and_a_long_ones_decays_as_asked():
     network = torch.nn.Linear(1, 1)
-    average = AveragedModel(network)
+    average = training.Average(network, 0.999)
     for step, value in enumerate([0.0] * 10 + [1.0] * 90):
         torch.nn.init.constant_(network.weight, value)
-        training.update_average(average, network, 0.999, step)
-    assert average.module.weight.item() > 0.95  # .999 from the first step on would leave .09
-    before = average.module.weight.item()
+        average.update(step)
+    assert average.network.weight.item() > 0.95  # .999 from the first step on would leave .09
+    before = average.network.weight.item()
     torch.nn.init.constant_(network.weight, 0.0)
-    training.update_average(average, network, 0.999, 10**6)
-    assert average.module.weight.item() == pytest.approx(0.999 * before)
+    average.update(10**6)
+    assert average.network.weight.item() == pytest.approx(0.999 * before)

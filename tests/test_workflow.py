@@ -143,7 +143,7 @@ def test_another_label_or_a_file_that_says_the_same_does_not_render_again(projec
 def test_the_log_of_every_term_is_kept(project):
     header = (project.folder / "work/portraits/Astronaut/video/stage2.losses.tsv").read_text().splitlines()[0]
     terms = ["reconstruction", "perceptual", "consistency", "adversarial", "velocity", "discriminator"]
-    assert header.split("\t") == ["images", *terms]
+    assert header.split("\t") == ["images", *terms, "held_out"]
 
 
 def test_a_second_run_has_nothing_to_do(project):
