@@ -32,7 +32,7 @@ from pipeline.errors import InputError
 from pipeline.files import require_file, whole, writing
 
 # Video stores colour at half the resolution: interpolate it as players do, not by repetition
-SMOOTH_COLOUR = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+SMOOTH_COLOUR = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 LISTS = {"concat", "dash", "hls", "sdp"}  # formats that name other files: what they lead to is nobody's intention
 STATED = {"avi", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose header says how long they last
 COUNTED = (b"Xing", b"Info")  # an mp3 that begins with one of these says so too
