@@ -33,19 +33,22 @@ def log_mel_windows(sound: np.ndarray, times: np.ndarray) -> np.ndarray:
 def log_mel(sound: np.ndarray, *, first: int, count: int) -> np.ndarray:
     """(count, 29) float32: rows `first` ... of log band power, row r from the 25 ms around r / 50 s."""
     hop = SOUND_RATE // RATE
-    begin = first * hop - LENGTH // 2  # of the first row, in samples
-    end = begin + (count - 1) * hop + LENGTH
-    inside = sound[max(0, begin) : max(0, end)]
-    left = max(0, -begin)
-    padded = np.pad(inside.astype(np.float32), (left, end - begin - left - len(inside)))
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, LENGTH)[::hop]
     window, bands = np.hanning(LENGTH).astype(np.float32), mel_bands()
     blocks = []
-    for start in range(0, count, BLOCK):
-        spectrum = np.fft.rfft(pieces[start : start + BLOCK] * window, TRANSFORM)
-        power = np.abs(spectrum) ** 2 @ bands
+    for row in range(first, first + count, BLOCK):
+        begin = row * hop - LENGTH // 2  # of the block, in samples
+        piece = stretch(sound, begin, begin + (min(BLOCK, first + count - row) - 1) * hop + LENGTH)
+        pieces = np.lib.stride_tricks.sliding_window_view(piece, LENGTH)[::hop]
+        power = np.abs(np.fft.rfft(pieces * window, TRANSFORM)) ** 2 @ bands
         blocks.append(((np.log(power + FLOOR) - 1) / 3).astype(np.float32))
     return np.concatenate(blocks)
+
+
+def stretch(sound: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """(end - begin,) float32: the samples from `begin` to `end`, silence beyond the sound."""
+    inside = sound[max(0, begin) : max(0, end)].astype(np.float32)
+    left = min(max(0, -begin), end - begin)
+    return np.pad(inside, (left, end - begin - left - len(inside)))
 
 
 def mel_bands() -> np.ndarray:
