@@ -211,17 +211,9 @@ class Generator(nn.Module):
             for layer in self.mlp[1:]:
                 x = layer(x.relu_())
             x = x.relu_()
-            colours = self.low_colours(x).sigmoid()
+            colours = self.rgb(x).sigmoid()
         x = self.up2(self.up1(self.trunk(x)).relu_()).relu_()
         return self.out(x).float().sigmoid(), colours  # eight bits of bfloat16 would show as bands
-
-    def low_colours(self, x: Tensor) -> Tensor:
-        """(B, width, H, W) -> (B, 3, H, W)."""
-        if not x.is_cuda:
-            return self.rgb(x)
-        # of eight channels, as a GPU takes a millisecond for the gradient of three
-        weight, bias = F.pad(self.rgb.weight.flatten(1), (0, 0, 0, 5)), F.pad(self.rgb.bias, (0, 5))
-        return F.conv2d(x, weight[..., None, None], bias)[:, :3]
 
     def decoder(self) -> list[nn.Module]:
         """What half precision renders; the MLP stays in float32."""
