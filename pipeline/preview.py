@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline import stores
+from pipeline.metrics import l1
 from pipeline.motion import Motion, learned_frames, load_motion, take, to
 from pipeline.pictures import resized
 from pipeline.portrait import Portrait, Renderer
@@ -68,7 +69,7 @@ class Preview:
         found = Renderer(portrait).once(**to(self.motion, portrait.codes.device)).cpu().numpy()
         images = np.stack([resized(image, self.cell) for image in found])
         self.drawn[self.due[step]] = torch.from_numpy(images)
-        self.error = float(np.abs(images - np.stack(self.truth).astype(np.float32)).mean() / 255)
+        self.error = l1(images, np.stack(self.truth))
         self.save()
 
     def take_error(self) -> float:

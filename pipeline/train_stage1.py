@@ -90,9 +90,8 @@ def main(
         "optimiser": optimiser,
         "preview": drawing,
     }
-    checkpoint = Checkpoint(
-        out, fingerprint(settings, [frames, face, gaze, *filter(None, [audio])]), parts, schedule.save_minutes
-    )
+    belongs = fingerprint("pipeline.train_stage1", settings, [frames, face, gaze, *filter(None, [audio])])
+    checkpoint = Checkpoint(out, belongs, parts, schedule.save_minutes)
     first, log = checkpoint.resume()
 
     def gradients(index: Tensor) -> dict[str, Tensor]:

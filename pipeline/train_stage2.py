@@ -144,7 +144,8 @@ def main(
     inputs += [*filter(None, [audio]), *(auxiliary_audio or [])]
     parts = {"generator": generator, "average": average.network, "codes": codes, "judge": judge}
     parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser, "preview": drawing}
-    checkpoint = Checkpoint(out, fingerprint(settings, inputs), parts, schedule.save_minutes)
+    belongs = fingerprint("pipeline.train_stage2", settings, inputs)
+    checkpoint = Checkpoint(out, belongs, parts, schedule.save_minutes)
     first, log = checkpoint.resume()
 
     def gradients(index: Tensor, other: Tensor) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipeline import stores
+from pipeline.code_digest import code_digest
 from pipeline.errors import InputError
 from pipeline.files import sha256, whole
 from pipeline.motion import Motion, learned_frames, load_motion
@@ -129,9 +130,12 @@ class Average:
         get_ema_multi_avg_fn(min(self.decay, step / (10 + step)))(*self.weights, step)
 
 
-def fingerprint(settings: dict, inputs: list[Path]) -> str:
-    """What a checkpoint belongs to: every setting and the content of every input."""
-    identity = json.dumps([settings, [sha256(path) for path in inputs]], sort_keys=True, default=str)
+def fingerprint(step: str, settings: dict, inputs: list[Path]) -> str:
+    """What a checkpoint belongs to: the code of the step ("pipeline.train_stage1"), all settings, all inputs' content.
+
+    Other code may keep other things, or learn otherwise; Snakemake begins a step anew for it, too.
+    """
+    identity = json.dumps([code_digest(step), settings, [sha256(path) for path in inputs]], sort_keys=True, default=str)
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
@@ -155,7 +159,7 @@ class Checkpoint:
             print(f"{self.path}: unreadable ({type(error).__name__}); starting afresh", flush=True)
             return 0, []
         if state["fingerprint"] != self.fingerprint or not self.parts.keys() <= state.keys():
-            print(f"{self.path}: of another configuration or other inputs; starting afresh", flush=True)
+            print(f"{self.path}: of another configuration, version or other inputs; starting afresh", flush=True)
             return 0, []
         for name, part in self.parts.items():
             part.load_state_dict(state[name])

@@ -116,6 +116,18 @@ def test_a_damaged_checkpoint_is_not_continued(tmp_path, capsys):
     assert "unreadable" in capsys.readouterr().out
 
 
+def test_a_checkpoint_of_other_code_is_not_continued(tmp_path, monkeypatch, capsys):
+    clip = write_clip(tmp_path / "clip")
+    whole = weights_of(train(tmp_path / "whole", clip))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "code_digest", lambda step: f"{step} as it was")
+        interrupt(patch, after=5)
+        train(tmp_path / "upgraded", clip)
+    afresh = weights_of(train(tmp_path / "upgraded", clip))
+    assert "starting afresh" in capsys.readouterr().out
+    assert all(torch.equal(a, b) for a, b in zip(whole, afresh, strict=True))
+
+
 def test_held_out_and_faceless_frames_are_never_learned(tmp_path):
     valid = np.ones(24, bool)
     valid[3:6] = False
