@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 
 from models import deepspeech
-from models.log_mel import RATE, SOUND_RATE, log_mel_windows
+from models.log_mel import RATE, SOUND_RATE, log_mel, log_mel_windows
 from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.files import sha256
 from pipeline.manifest import find
-from pipeline.media import read_sound
+from pipeline.media import read_sound, sound_blocks
 from pipeline.progress import progress
 from pipeline.stores import Audio, open_frames, write_audio
 
@@ -42,24 +42,31 @@ def main(
     """
     if (frames is None) == (fps is None):
         raise InputError(f"{audio}: give either --frames, the clip's frame store, or --fps, not both")
-    sound = read_sound(audio, SOUND_RATE)
     if frames is not None:
         with open_frames(frames) as store:
             rate, count, clip = store.fps, len(store), store.identity
     else:
-        rate, clip = rate_of(fps), ""
-        count = max(1, round(len(sound) / SOUND_RATE * rate))
+        rate, count, clip = rate_of(fps), None, ""
     if extractor == "deepspeech":
-        features = encode_deepspeech(audio, sound, rate, count, find("deepspeech", networks))
+        features, seconds = encode_deepspeech(audio, rate, count, find("deepspeech", networks))
     else:
-        windows = log_mel_windows(sound, np.arange(count) / float(rate))
-        features = Audio(audio=windows, rate=float(RATE), extractor="log-mel 29", weights="")
+        features, seconds = encode_log_mel(audio, rate, count)
     write_audio(out, replace(features, clip=clip))
-    print(f"{Path(audio).name}: {len(sound) / SOUND_RATE:.2f} s of sound, {count} frames at {float(rate):.3f} frames/s")
+    shown = f"{len(features.audio)} frames at {float(rate):.3f} frames/s"
+    print(f"{Path(audio).name}: {seconds:.2f} s of sound, {shown}")
 
 
-def encode_deepspeech(audio: Path, sound: np.ndarray, rate: Fraction, count: int, graph: Path) -> Audio:
-    """`count` windows at `rate` frames per second of (T,) samples in [-1, 1]; 16-bit samples are restored exactly."""
+def encode_log_mel(audio: Path, rate: Fraction, count: int | None) -> tuple[Audio, float]:
+    """`count` windows at `rate` frames per second, or as many as the sound lasts; and how long it is, s."""
+    rows, samples = log_mel(sound_blocks(audio, SOUND_RATE))
+    seconds = samples / SOUND_RATE
+    windows = log_mel_windows(rows, np.arange(count or frames_in(seconds, rate)) / float(rate))
+    return Audio(audio=windows, rate=float(RATE), extractor="log-mel 29", weights=""), seconds
+
+
+def encode_deepspeech(audio: Path, rate: Fraction, count: int | None, graph: Path) -> tuple[Audio, float]:
+    """The same of DeepSpeech, which needs the whole sound at once; 16-bit samples are restored exactly."""
+    sound = read_sound(audio, SOUND_RATE)
     if not len(sound):
         raise InputError(f"{audio}: its sound ends before its picture begins; give a file whose sound goes with it")
     network = deepspeech.load_deepspeech(graph)
@@ -67,8 +74,14 @@ def encode_deepspeech(audio: Path, sound: np.ndarray, rate: Fraction, count: int
         network.register_forward_pre_hook(lambda whole, rows: bar.reset(2 * len(rows[0])))
         network.dense1.register_forward_hook(lambda layer, rows, found: bar.update(len(found)))
         logits = network.logits(sound, SOUND_RATE)
-    windows = deepspeech.windows(logits, rate, count)
-    return Audio(audio=windows, rate=float(deepspeech.RATE), extractor="DeepSpeech 0.1.0", weights=sha256(graph))
+    seconds = len(sound) / SOUND_RATE
+    windows = deepspeech.windows(logits, rate, count or frames_in(seconds, rate))
+    about = {"rate": float(deepspeech.RATE), "extractor": "DeepSpeech 0.1.0", "weights": sha256(graph)}
+    return Audio(audio=windows, **about), seconds
+
+
+def frames_in(seconds: float, rate: Fraction) -> int:
+    return max(1, round(seconds * rate))
 
 
 def rate_of(text: str) -> Fraction:
