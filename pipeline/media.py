@@ -26,7 +26,7 @@ import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 from av.sidedata.sidedata import Type
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from pipeline.errors import InputError
 from pipeline.files import require_file, whole, writing
@@ -89,6 +89,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         stream.thread_type = "AUTO"
         stream.codec_context.options = {"err_detect": "explode"}  # a picture patched up by the decoder is no picture
         step = 1 / float(stream.average_rate or 25)
+        colours = VideoReformatter()  # one for all frames: its set-up takes as long as a frame
         try:
             for packet in _from_key(container, stream):
                 trouble = "a part of the file is missing" if packet.is_corrupt else None
@@ -96,7 +97,8 @@ def read_frames(path: Path) -> Iterator[Frame]:
                     # Raw streams carry no times: count on at the stated rate.
                     counted = 0.0 if time is None else time + step
                     time = counted if frame.pts is None else float(frame.pts * stream.time_base)
-                    yield Frame(time, _upright(frame, stream.sample_aspect_ratio))
+                    picture = colours.reformat(frame, format="rgb24", interpolation=SMOOTH_COLOUR).to_ndarray()
+                    yield Frame(time, _upright(picture, frame, stream.sample_aspect_ratio))
                     count += 1
                 if trouble:
                     break
@@ -422,9 +424,8 @@ def _picture_start(path: Path, otherwise: float) -> float:
     return otherwise if moving is None else next(read_frames(path)).time
 
 
-def _upright(frame: av.VideoFrame, aspect: Fraction | None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB without combing, its pixels stretched to squares, turned and mirrored as the file asks."""
-    picture = frame.to_ndarray(format="rgb24", interpolation=SMOOTH_COLOUR)
+def _upright(picture: np.ndarray, frame: av.VideoFrame, aspect: Fraction | None) -> np.ndarray:
+    """A frame's picture without combing, its pixels stretched to squares, turned and mirrored as the file asks."""
     height, width = picture.shape[:2]
     if frame.interlaced_frame:  # two moments in one picture: the first fills the lines of the second
         picture = cv2.resize(picture[::2], (width, height), interpolation=cv2.INTER_LINEAR)
