@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGES = ("pipeline", "models")
 DATA = {"models.face_parameters": "models/face_reference.npy"}  # what a module computes with, beside its code
-SHOWING = ("pipeline.progress", "pipeline.preview")  # what a step makes is the same without them
+SHOWING = ("pipeline.progress", "pipeline.preview")  # what is learned and rendered is the same without them
 ROOT = Path(__file__).parent.parent
 
 

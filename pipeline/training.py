@@ -156,15 +156,19 @@ class Checkpoint:
         try:
             state = torch.load(self.path, weights_only=True, map_location="cpu")
         except Exception as error:  # torch raises anything from UnpicklingError to RuntimeError on a damaged file
-            print(f"{self.path}: unreadable ({type(error).__name__}); starting afresh", flush=True)
+            self._tell(f"unreadable ({type(error).__name__}); starting afresh")
             return 0, []
         if state["fingerprint"] != self.fingerprint or not self.parts.keys() <= state.keys():
-            print(f"{self.path}: of another configuration, version or other inputs; starting afresh", flush=True)
+            self._tell("of another configuration, version or other inputs; starting afresh")
             return 0, []
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
-        print(f"{self.path}: continuing at step {state['step']}", flush=True)
+        self._tell(f"continuing at step {state['step']}")
         return state["step"], state["history"]
+
+    def _tell(self, what: str) -> None:
+        if is_first():
+            print(f"{self.path}: {what}", flush=True)
 
     def save_if_due(self, step: int, history: list[dict]) -> None:
         if is_first() and monotonic() - self.saved >= self.interval:
