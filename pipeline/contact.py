@@ -12,8 +12,9 @@ import numpy as np
 
 from pipeline import stores
 from pipeline.cli import run
+from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
-from pipeline.media import Frame, VideoWriter, read_frames
+from pipeline.media import Frame, read_frames
 from pipeline.pictures import resized
 from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, Config, record

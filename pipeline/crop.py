@@ -17,8 +17,9 @@ from pipeline.device import pick_device
 from pipeline.errors import InputError
 from pipeline.face_tracker import follow
 from pipeline.files import sha256, whole
-from pipeline.media import copy_sound, probe, read_frames
+from pipeline.media import probe, read_frames
 from pipeline.progress import progress
+from pipeline.sound import copy_sound
 from pipeline.stores import FramesWriter
 from pipeline.trackers import FaceName, open_face_tracker
 

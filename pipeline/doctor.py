@@ -25,10 +25,11 @@ import yaml
 from pipeline.cli import run
 from pipeline.clip_names import RULE, SOUND_SUFFIXES, VIDEO_SUFFIXES, media, usable
 from pipeline.code_digest import ROOT
+from pipeline.encoding import program
 from pipeline.errors import InputError
 from pipeline.estimate import GPU_STAGE2_FACTOR, matrix_rate, multiply_adds, training_hours
 from pipeline.manifest import NETWORKS, difference, read_manifest
-from pipeline.media import probe, program, read_frames
+from pipeline.media import probe, read_frames
 from pipeline.provenance import laid_over, version
 
 GB = 1e9

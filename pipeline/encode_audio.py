@@ -13,8 +13,8 @@ from pipeline.cli import run
 from pipeline.errors import InputError
 from pipeline.files import sha256
 from pipeline.manifest import find
-from pipeline.media import read_sound, sound_blocks
 from pipeline.progress import progress
+from pipeline.sound import read_sound, sound_blocks
 from pipeline.stores import Audio, open_frames, write_audio
 
 

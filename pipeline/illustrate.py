@@ -12,8 +12,9 @@ import numpy as np
 from pipeline import metrics as figures
 from pipeline import pictures, provenance, stores
 from pipeline.cli import run
+from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
-from pipeline.media import VideoWriter, read_frames
+from pipeline.media import read_frames
 from pipeline.pictures import resized
 from pipeline.plots import Trace, draw_losses, draw_traces, read_log
 from pipeline.progress import progress, stage_of

@@ -12,9 +12,9 @@ import numpy as np
 from pipeline import stores
 from pipeline.cli import run
 from pipeline.errors import InputError
-from pipeline.media import read_sound, write_sound
 from pipeline.motion import Transfer, learned_frames, load_learned, load_motion, neutral, take, transferred
 from pipeline.progress import progress
+from pipeline.sound import read_sound, write_sound
 
 SOUND_RATE = 16000  # Hz
 BATCH = 64  # frames copied at once

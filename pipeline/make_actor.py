@@ -21,13 +21,14 @@ from scipy.ndimage import gaussian_filter1d
 from models.face_parameters import REFERENCE
 from pipeline.babble import RATE, babble
 from pipeline.cli import run
+from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
 from pipeline.face_tracker import FaceTracker
 from pipeline.manifest import find
-from pipeline.media import VideoWriter, write_sound
 from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, Config, record
 from pipeline.puppet import EYE_CORNERS, Act, Puppet
+from pipeline.sound import write_sound
 
 FPS = 25
 QUALITY = 14  # x264's constant rate factor: close to the drawn frames

@@ -19,9 +19,9 @@ from models.live_face import FRAME, NEUTRAL_FRAMES
 from pipeline import stores
 from pipeline.browser_runtime import require_runtime
 from pipeline.cli import run
+from pipeline.encoding import write_aac
 from pipeline.errors import InputError
 from pipeline.files import whole
-from pipeline.media import write_aac
 from pipeline.motion import Motion, Transfer, load_motion, neutral, take
 from pipeline.onnx_files import open_onnx, run_onnx
 from pipeline.sliders import sliders

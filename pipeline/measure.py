@@ -20,10 +20,11 @@ from pipeline.errors import InputError
 from pipeline.files import sha256, whole
 from pipeline.likeness import Pair, csim, fid, lpips
 from pipeline.manifest import find, licences, read_manifest
-from pipeline.media import read_frames, read_sound
+from pipeline.media import read_frames
 from pipeline.motion import Motion, Transfer, load_learned, load_motion, nearest, neutral, take, transferred
 from pipeline.pictures import resized
 from pipeline.progress import passes
+from pipeline.sound import read_sound
 from pipeline.trackers import Batches, FaceName, GazeName, open_face_tracker, open_gaze_tracker
 
 PIXELS = ("l1", "psnr", "ssim", "mouth_l1")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pipeline import pictures, provenance, stores
 from pipeline.cli import run
+from pipeline.encoding import VideoWriter
 from pipeline.files import whole
-from pipeline.media import VideoWriter, read_frames
+from pipeline.media import read_frames
 from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, RENDERED, Config
 

@@ -6,7 +6,7 @@
     config        {"train_stage1": digest of that part of the configuration}
     config_files  ["config.yaml", ...], which say so when laid over each other
     inputs        {"work/portraits/Biden/video/stage2.pt": SHA-256}
-    streams       {"picture": SHA-256, "sound": SHA-256}, which media.VideoWriter adds
+    streams       {"picture": SHA-256, "sound": SHA-256}, which encoding.VideoWriter adds
 
 It shows what has changed since, by chance or by an honest hand. It is no signature: who forges a video can forge this.
 """

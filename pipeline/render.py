@@ -7,7 +7,7 @@ import torch
 from pipeline import stores
 from pipeline.cli import run
 from pipeline.device import pick_device
-from pipeline.media import VideoWriter
+from pipeline.encoding import VideoWriter
 from pipeline.motion import Transfer, load_motion, neutral, smoothed, take, to, transferred
 from pipeline.portrait import Renderer, load_portrait
 from pipeline.progress import progress

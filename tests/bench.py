@@ -27,8 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.discriminator import Discriminator
 from pipeline import crop, make_actor, render, track_face, track_gaze, train_stage1, train_stage2
 from pipeline.device import GLIBC, has_bfloat16, keep_freed_memory, pick_device
+from pipeline.encoding import VideoWriter
 from pipeline.measure import decoded
-from pipeline.media import VideoWriter
 from pipeline.perception import open_perception
 from pipeline.portrait import Layout, Renderer, blank_portrait, build_generator, load_portrait
 from pipeline.provenance import laid_over

@@ -7,7 +7,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.media import program, write_sound
+from pipeline.encoding import VideoWriter, program
+from pipeline.media import read_frames
+from pipeline.sound import write_sound
 
 SOUND_RATE = 48000
 
@@ -102,3 +104,24 @@ def bad_files(folder: Path) -> dict[str, Path]:
     files["audio"] = folder / "audio.wav"
     write_sound(files["audio"], click(0.2, 0.1, 16000), 16000)
     return files
+
+
+def encode(path: Path, images: np.ndarray, *, fps=Fraction(25), sound=None, **options) -> Path:
+    """Write `images` (n, H, W, 3) uint8 as results are written; `options` are VideoWriter's."""
+    height, width = images.shape[1:3]
+    with VideoWriter(
+        path, size=(width, height), fps=fps, sound=sound, quality=10, comment="synthetic", **options
+    ) as video:
+        for start in range(0, len(images), 4):
+            video.write(images[start : start + 4])
+    return path
+
+
+def noisy(count: int) -> np.ndarray:
+    """(count, 64, 64, 3) uint8: every frame needs many bytes."""
+    return np.random.default_rng(0).integers(0, 255, (count, 64, 64, 3), dtype=np.uint8)
+
+
+def images_of(path: Path) -> np.ndarray:
+    """(n, H, W, 3) uint8: every frame of a video."""
+    return np.stack([frame.image for frame in read_frames(path)])

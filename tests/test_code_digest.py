@@ -51,6 +51,11 @@ def test_how_a_step_shows_its_progress_is_left_out(package, monkeypatch):
     assert code_digest.code_digest("pipeline.step") == digest
 
 
+def test_how_results_are_encoded_is_no_reason_to_prepare_a_clip_again():
+    assert "pipeline.media" in code_digest.sources_behind("pipeline.crop")
+    assert "pipeline.encoding" not in code_digest.sources_behind("pipeline.crop")
+
+
 def test_data_that_a_module_computes_with_counts_as_its_code(package, monkeypatch):
     monkeypatch.setattr(code_digest, "DATA", {"pipeline.library": "pipeline/face.npy"})
     (package / "face.npy").write_bytes(b"one")

@@ -9,8 +9,9 @@ import pytest
 
 from pipeline import contact, stores
 from pipeline.contact import CELL, cell
+from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
-from pipeline.media import VideoWriter, probe, read_frames
+from pipeline.media import probe, read_frames
 
 RATES = {"Fast": Fraction(50), "Odd": Fraction(30000, 1001), "Slow": Fraction(10)}
 COUNTS = {"Fast": 20, "Odd": 24, "Slow": 10}  # 0.4 s, 0.8008 s, 1 s

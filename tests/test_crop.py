@@ -7,8 +7,10 @@ import pytest
 from skimage.data import astronaut
 
 from pipeline import crop
+from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
-from pipeline.media import VideoWriter, read_frames, read_sound
+from pipeline.media import read_frames
+from pipeline.sound import read_sound
 from pipeline.stores import open_frames
 from tests.clips import bad_files, click, onset, pictures, write_clip
 from tests.disk_for_tests import little_room

@@ -24,8 +24,9 @@ import yaml
 
 from pipeline import provenance, stores
 from pipeline.code_digest import without_docstrings
+from pipeline.encoding import VideoWriter
 from pipeline.manifest import read_manifest
-from pipeline.media import VideoWriter, write_sound
+from pipeline.sound import write_sound
 from tests.clips import click, pictures, write_clip
 from tests.portrait_for_tests import export_untrained
 from tests.project_for_tests import ROOT, copy_project

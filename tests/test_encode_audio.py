@@ -10,7 +10,7 @@ from models.errors import WeightsError
 from pipeline import encode_audio
 from pipeline.errors import InputError
 from pipeline.files import sha256
-from pipeline.media import write_sound
+from pipeline.sound import write_sound
 from pipeline.stores import FramesWriter, read_audio
 from tests.clips import bad_files, click, pictures, write_clip
 from tests.test_deepspeech import graph, voice

@@ -12,7 +12,7 @@ from skimage.data import astronaut
 
 from pipeline import crop, stores, track_face
 from pipeline.errors import InputError
-from pipeline.media import read_sound
+from pipeline.sound import read_sound
 from tests.clips import click, onset, run_ffmpeg, turn, write_clip
 from tests.project_for_tests import Project, copy_project
 

@@ -10,12 +10,14 @@ import torch
 
 from models.face_parameters import mouth_opening
 from pipeline import illustrate, measure, stores, verify
+from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
-from pipeline.media import VideoWriter, read_frames, write_sound
+from pipeline.media import read_frames
 from pipeline.progress import stage_of
 from pipeline.provenance import NO_CONFIG, record
 from pipeline.result_page import MEANINGS
 from pipeline.sheets import read, save
+from pipeline.sound import write_sound
 from tests.stores_for_tests import face_of, write_clip
 
 FRAMES, SIZE = 40, 64

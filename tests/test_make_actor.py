@@ -8,8 +8,9 @@ import torch
 from models.face_parameters import FaceParameters, fit_neutral, mouth_opening, sixty_eight
 from pipeline.face_tracker import FaceTracker
 from pipeline.make_actor import ACTORS, main, make_puppet, script
-from pipeline.media import probe, read_frames, read_sound
+from pipeline.media import probe, read_frames
 from pipeline.puppet import Act
+from pipeline.sound import read_sound
 
 SIZE = 128
 

@@ -19,9 +19,9 @@ import torch
 from models.face_parameters import REFERENCE
 from pipeline import fetch_browser_runtime, make_page
 from pipeline.face_tracker import FaceTracker
-from pipeline.media import write_sound
 from pipeline.motion import load_motion, neutral, transferred
 from pipeline.portrait import load_portrait
+from pipeline.sound import write_sound
 from pipeline.trackers import mesh_parameters
 from tests.clips import run_ffmpeg
 from tests.conftest import WEIGHTS

@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.media import VideoWriter, read_frames, write_sound
+from pipeline.encoding import VideoWriter
+from pipeline.media import read_frames
 from pipeline.present import main, table
+from pipeline.sound import write_sound
 from tests.stores_for_tests import write_clip
 
 SIZE = 64

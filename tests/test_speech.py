@@ -12,8 +12,8 @@ from models.errors import WeightsError
 from models.face_parameters import SPOKEN
 from pipeline import loop_footage, metrics, motion, speak, stores, train_lips, train_stage1
 from pipeline.errors import InputError
-from pipeline.media import read_sound, write_sound
 from pipeline.portrait import load_portrait
+from pipeline.sound import read_sound, write_sound
 from tests.stores_for_tests import write_clip
 from tests.test_train_stage1 import LAYOUT, schedule
 

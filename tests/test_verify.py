@@ -12,8 +12,9 @@ import torch
 from pipeline import code_digest, present, render, verify
 from pipeline.code_digest import ROOT
 from pipeline.errors import InputError
-from pipeline.media import read_record, write_sound
+from pipeline.media import read_record
 from pipeline.provenance import Config, part_digest
+from pipeline.sound import write_sound
 from tests.clips import pictures, run_ffmpeg
 from tests.clips import write_clip as write_video
 from tests.portrait_for_tests import save_untrained

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from pipeline import verify
-from pipeline.media import probe, read_frames, read_sound
+from pipeline.media import probe, read_frames
+from pipeline.sound import read_sound
 from tests.project_for_tests import DRIVEN, ROOT, Project, copy_project
 
 SELF = "results/Astronaut_self.mp4"
