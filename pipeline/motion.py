@@ -24,6 +24,13 @@ JAW = slice(3, 6)  # of the pose
 EXPRESSION_FLOOR = 0.2  # of its spread: the tracker's own noise
 
 
+def still_motion(count: int, device: torch.device) -> Motion:
+    """(count, d) of a face that does nothing; 0.3 is its size, by which is divided."""
+    motion = {name: torch.zeros(count, width, device=device) for name, width in WIDTHS["video"].items()}
+    motion["position"][:, 2] = 0.3
+    return motion
+
+
 def load_motion(face: Path, gaze: Path, audio: Path | None = None) -> tuple[Motion, Tensor]:
     """Read a clip's motion and its validity mask (N,) bool from its stores.
 

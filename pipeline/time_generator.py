@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pipeline.cli import run
 from pipeline.device import pick_device
 from pipeline.files import whole
-from pipeline.motion import WIDTHS, Motion
+from pipeline.motion import still_motion
 from pipeline.plots import BLUE, save, tidy
 from pipeline.portrait import Layout, Renderer, blank_portrait
 
@@ -72,13 +72,6 @@ def timed(layout: Layout, place: torch.device) -> list[str]:
         person.generator(motion, person.code)
     work = counter.get_total_flops() / 2e9  # a multiply-add is two operations
     return [str(layout.size), f"{count / 1e6:.2f}M", f"{work:.2f}", f"{seconds * 1e3:.1f}", f"{1 / seconds:.1f}"]
-
-
-def still_motion(count: int, place: torch.device) -> Motion:
-    """(count, d) of a face that does nothing; 0.3 is its size, by which is divided."""
-    motion = {name: torch.zeros(count, width, device=place) for name, width in WIDTHS["video"].items()}
-    motion["position"][:, 2] = 0.3
-    return motion
 
 
 def median_seconds(function: Callable[[], object], least: float) -> float:

@@ -29,10 +29,11 @@ from pipeline import crop, make_actor, render, track_face, track_gaze, train_sta
 from pipeline.device import GLIBC, has_bfloat16, keep_freed_memory, pick_device
 from pipeline.encoding import VideoWriter
 from pipeline.measure import decoded
+from pipeline.motion import still_motion
 from pipeline.perception import open_perception
 from pipeline.portrait import Layout, Renderer, blank_portrait, build_generator, load_portrait
 from pipeline.provenance import laid_over
-from pipeline.time_generator import PAPERS, device_name, median_seconds, still_motion
+from pipeline.time_generator import PAPERS, device_name, median_seconds
 from pipeline.trackers import open_face_tracker
 from pipeline.training import Schedule, load_performing
 from tests.project_for_tests import DRIVEN, ROOT, Project, copy_project

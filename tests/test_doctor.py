@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import clip_names, doctor
+from pipeline import clip_names, doctor, needs
 from tests.clips import bad_files, click, pictures, write_clip
-from tests.portrait_for_tests import LAYOUT
 from tests.project_for_tests import ROOT
 
 USAGE = namedtuple("USAGE", "total used free")
 PAPERS = ["deca", "s3fd", "fan", "gaze360", "deepspeech", "vgg19", "alexnet", "inception", "arcface"]
-TINY = {"size": 32, **LAYOUT, "upsampling": "bilinear", "position": True}
 
 
 @pytest.fixture
@@ -168,50 +166,29 @@ def test_this_environment_is_as_pinned():
     assert doctor.find_python().mend == ""
 
 
-def test_presets_need_what_their_size_says(folder):
-    found = {name: doctor.needs(name, 1e11, on_gpu=False) for name in doctor.PRESETS}
-    assert set(found) == {"default", "demo", "fast", "paper"}
-    assert found["demo"].hours < found["fast"].hours < found["default"].hours < found["paper"].hours
-    assert found["demo"].memory < found["fast"].memory < found["default"].memory
-    assert 0.1 < found["demo"].hours < 0.5  # hours, on two cores of 2025
-    faster = doctor.needs("default", 2e11, on_gpu=False)
-    assert faster.hours == pytest.approx(found["default"].hours / 2)
-
-
 def test_the_papers_networks_are_told_with_how_to_get_them(folder, capsys):
-    need = doctor.needs("paper", 1e11, on_gpu=False)
+    need = needs.needs_of("paper", 1e11, on_gpu=False)
     assert set(need.lacking) == set(PAPERS)
-    assert doctor.needs("default", 1e11, on_gpu=False).lacking == []
+    assert needs.needs_of("default", 1e11, on_gpu=False).lacking == []
     said = unwrapped(screen(capsys))
     assert "`snakemake weights` fetches" in said and "deca_model.tar" in said
     assert re.search(r"get it from https://github.com/deepinsight\S+ and save it as weights/arcface.pth", said)
-
-
-def test_on_a_gpu_the_time_is_that_of_its_own_steps(folder, monkeypatch):
-    monkeypatch.setattr(doctor, "step_seconds", lambda layout, batch, place: 0.01 * batch)
-    images = 120000 + doctor.GPU_STAGE2_FACTOR * 160000
-    looking = doctor.needs("default", 1e11, on_gpu=True).hours - 0.01 * images / 3600
-    assert 0 < looking < 0.2
 
 
 def test_a_gpu_that_is_too_small_is_told(folder, monkeypatch):
     def full(layout, batch, place):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(doctor, "step_seconds", full)
-    line = doctor.preset_lines([doctor.needs("default", 1e11, on_gpu=True)])[2]
+    monkeypatch.setattr(needs, "step_seconds", full)
+    line = doctor.preset_lines([needs.needs_of("default", 1e11, on_gpu=True)])[2]
     assert "GPU memory too small" in line
 
 
 def test_a_gpu_too_small_for_the_demo_hinders(folder, capsys, monkeypatch):
-    real = doctor.needs
-    monkeypatch.setattr(doctor, "needs", lambda name, rate, on_gpu: replace(real(name, rate, False), hours=math.inf))
+    real = needs.needs_of
+    monkeypatch.setattr(doctor, "needs_of", lambda name, rate, on_gpu: replace(real(name, rate, False), hours=math.inf))
     said = unwrapped(screen(capsys, status=1))
     assert "! GPU: too little of its memory is free for the demo" in said and "can run here" not in said
-
-
-def test_a_step_of_the_generator_is_timed():
-    assert 0 < doctor.step_seconds(TINY, 2, torch.device("cpu")) < 5
 
 
 @pytest.mark.parametrize(
