@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import count
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +26,13 @@ STRIP = 24  # height of the drivers' names above the pictures, px
 ROUNDING = 1e-6  # s: of times as floats
 PAPER, INK = 24, (235, 235, 235)
 COMMENT = "Synthetic: rendered by MyPortrait, but for the drivers' row and the diagonal, which are the clips themselves"
+
+
+class Stored(NamedTuple):
+    """A frame of a store, as one of a video."""
+
+    time: float  # s
+    image: np.ndarray  # (S, S, 3) uint8
 
 
 def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int, config: Config = NO_CONFIG) -> None:
@@ -68,7 +76,7 @@ def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int, con
                 writer.write(canvas[None])
 
 
-def at_ticks(frames: Iterator[Frame]) -> Iterator[np.ndarray]:
+def at_ticks(frames: Iterator[Frame | Stored]) -> Iterator[np.ndarray]:
     """Yield without end the picture shown k / `FPS` s after the first frame, k = 0, 1, ...: (CELL, CELL, 3) uint8.
 
     After the last frame that one stays.
@@ -82,9 +90,9 @@ def at_ticks(frames: Iterator[Frame]) -> Iterator[np.ndarray]:
         yield picture
 
 
-def stored_frames(clip: stores.Frames) -> Iterator[Frame]:
+def stored_frames(clip: stores.Frames) -> Iterator[Stored]:
     """Every frame of a store with its time, one in memory at once."""
-    return (Frame(time, clip.frames[index]) for index, time in enumerate(clip.time))
+    return (Stored(time, clip.frames[index]) for index, time in enumerate(clip.time))
 
 
 def blank(names: list[str]) -> np.ndarray:

@@ -117,22 +117,25 @@ def first_look(video: Path, detect: Callable, stride: int, frames: int | None) -
 
     `detect` finds the faces in a batch of frames; `frames` is how many the file says it has.
     """
-    times, changes, looked, detections, waiting, scenes, before, shape = [], [], [], [], [], [], None, None
+    times, changes, looked, detections, waiting, scenes, before, form = [], [], [], [], [], [], None, None
     watched = progress(read_frames(video), name=f"{Path(video).stem}: look", unit="frames", total=frames)
-    for number, (time, image) in enumerate(watched):
-        if times and image.shape != shape:
-            raise InputError(f"{video}: frame {number} ({time:.2f} s) changes the picture's size; convert the clip")
-        shape = image.shape
-        small = thumbnail(image)
+    for number, frame in enumerate(watched):
+        if times and frame.form != form:
+            raise InputError(
+                f"{video}: frame {number} ({frame.time:.2f} s) changes the picture's size; convert the clip"
+            )
+        form = frame.form
+        small = frame.thumbnail(THUMBNAIL).ravel()
         change = np.abs(small - (small if before is None else before))
         changes.append(np.partition(change, -PART)[-PART])
         if change.mean() > CUT:
             scenes.append(Scene(number, before, small))
-        times.append(time)
+        times.append(frame.time)
         before = small
         if number % stride == 0:
             looked.append(number)
-            waiting.append(image)
+            waiting.append(frame.image)
+            height, width = frame.image.shape[:2]
         if len(waiting) == BATCH:
             detections += detect(np.stack(waiting))[0]
             waiting = []
@@ -140,7 +143,7 @@ def first_look(video: Path, detect: Callable, stride: int, frames: int | None) -
         detections += detect(np.stack(waiting))[0]
     face = {looked[i]: box for i, box in follow(detections).items()}
     others = [frame for frame, boxes in zip(looked, detections, strict=True) if len(boxes) and frame not in face]
-    return Look(np.array(times), np.array(changes), looked, face, others, scenes, shape[1], shape[0])
+    return Look(np.array(times), np.array(changes), looked, face, others, scenes, width, height)
 
 
 def require_one_recording(video: Path, look: Look) -> None:
@@ -186,12 +189,6 @@ def require_face(video: Path, look: Look, least: float) -> None:
         f"{video}: frame {first} ({look.times[first]:.2f} s) shows {what}, as {len(missing)} of the {len(look.looked)} "
         "frames looked at; cut such parts out, or record with the head larger in the picture"
     )
-
-
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (THUMBNAIL²,) grey levels."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel()
 
 
 def crop_box(faces: np.ndarray, width: int, height: int, margin: float) -> tuple[int, int, int]:
