@@ -32,50 +32,37 @@ WIDEST = 4  # times as wide as high, or as high as wide: a pixel beyond that is 
 RECORD = "synopsis"  # mp4's tag for long texts: one of our own would hide title and comment from players
 
 
-class Frame:
-    """A decoded frame. What it shows is made when it is asked for, as that takes longer than decoding."""
-
-    def __init__(self, clip: "_Clip", number: int, time: float, decoded: av.VideoFrame):
-        self.time = time  # s, presentation time
-        self.form = decoded.width, decoded.height, _matrix(decoded)  # px, px, how it is turned: a clip keeps its form
-        self._clip, self._number, self._decoded = clip, number, decoded
-
-    @cached_property
-    def image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, upright, square pixels.
-
-        Raises:
-            InputError: the frame's format cannot be converted.
-        """
-        picture = self._converted(self._clip.colours, format="rgb24", interpolation=SMOOTH_COLOUR)
-        return _upright(picture, self._decoded, self._clip.aspect)
-
-    def thumbnail(self, side: int) -> np.ndarray:
-        """(side, side) float32 grey levels, each the mean of its part of the frame as it is stored; errors as `image`.
-
-        Neither turned nor stretched: to compare frames of one clip with each other.
-        """
-        wanted = {"width": side, "height": side, "format": "gray16le", "interpolation": Interpolation.AREA}
-        return self._converted(self._clip.greys, **wanted).astype(np.float32) / 257
-
-    def _converted(self, converter: VideoReformatter, **wanted) -> np.ndarray:
-        try:
-            return converter.reformat(self._decoded, **wanted).to_ndarray()
-        except (av.FFmpegError, ValueError) as error:
-            raise InputError(
-                f"{self._clip.path}: frame {self._number} ({self.time:.2f} s) cannot be converted ({reason(error)}); "
-                "convert the clip to H.264"
-            ) from None
-
-
 @dataclass(frozen=True)
 class _Clip:
     """What the frames of a video share. A converter's set-up takes as long as a frame, so there is one for all."""
 
-    path: Path
     aspect: Fraction | None  # of a pixel
     colours: VideoReformatter = field(default_factory=VideoReformatter)
     greys: VideoReformatter = field(default_factory=VideoReformatter)
+
+
+class Frame:
+    """A decoded frame. What it shows is made when it is asked for, as that takes longer than decoding."""
+
+    def __init__(self, clip: _Clip, time: float, decoded: av.VideoFrame):
+        self.time = time  # s, presentation time
+        self.form = decoded.width, decoded.height, _matrix(decoded)  # px, px, how it is turned: a clip keeps its form
+        self._clip, self._decoded = clip, decoded
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, upright, square pixels."""
+        picture = self._clip.colours.reformat(self._decoded, format="rgb24", interpolation=SMOOTH_COLOUR).to_ndarray()
+        return _upright(picture, self._decoded, self._clip.aspect)
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        """(side, side) float32 grey levels, each the mean of its part of the frame as it is stored.
+
+        Neither turned nor stretched: to compare frames of one clip with each other. `side` is a hundredth of the
+        frame's or more.
+        """
+        wanted = {"width": side, "height": side, "format": "gray16le", "interpolation": Interpolation.AREA}
+        return self._clip.greys.reformat(self._decoded, **wanted).to_ndarray().astype(np.float32) / 257
 
 
 @dataclass(frozen=True)
@@ -115,7 +102,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         stream.thread_type = "AUTO"
         stream.codec_context.options = {"err_detect": "explode"}  # a picture patched up by the decoder is no picture
         step = 1 / float(stream.average_rate or 25)
-        clip = _Clip(path, stream.sample_aspect_ratio)
+        clip = _Clip(stream.sample_aspect_ratio)
         try:
             for packet in _from_key(container, stream):
                 trouble = "a part of the file is missing" if packet.is_corrupt else None
@@ -123,7 +110,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
                     # Raw streams carry no times: count on at the stated rate.
                     counted = 0.0 if time is None else time + step
                     time = counted if frame.pts is None else float(frame.pts * stream.time_base)
-                    yield Frame(clip, count, time, frame)
+                    yield Frame(clip, time, frame)
                     count += 1
                 if trouble:
                     break

@@ -67,6 +67,17 @@ def test_odd_sizes_are_read_whole(tmp_path):
     np.testing.assert_array_equal(images_of(clip), pictures(2, width=63, height=47))
 
 
+@pytest.mark.parametrize(("width", "height", "side"), [(64, 48, 4), (3840, 2160, 60), (30, 50, 2)])
+def test_a_thumbnail_holds_the_mean_grey_of_each_part(tmp_path, width, height, side):
+    """In fractions of a grey level: a repeated picture is told from a person who hardly moves."""
+    clip = write_clip(tmp_path / "a.mkv", pictures(2, width, height), codec="ffv1", pixels="bgr0")
+    grey = pictures(2, width, height) @ np.array([0.299, 0.587, 0.114])
+    found = np.stack([frame.thumbnail(side) for frame in read_frames(clip)])
+    wanted = grey.reshape(2, side, height // side, side, width // side).mean((2, 4))
+    np.testing.assert_allclose(found, wanted, atol=0.1)
+    assert len(np.unique(found % 1)) > 4
+
+
 def test_times_are_those_of_the_stream(tmp_path):
     times = [Fraction(n, 90000) for n in (7200, 10203, 13206, 25000)]
     clip = write_clip(tmp_path / "varying.mp4", pictures(4), times=times)
