@@ -27,6 +27,7 @@ SOUND_RATE = 16000  # Hz
 THUMBNAIL = 64  # px: changes are seen on pictures this small, where compression noise is averaged out
 PART = 8  # pixels of the thumbnail that have to change: a moving mouth is enough, a speck is not
 BATCH = 4  # frames of the clip in memory at once
+LOOKED = 640  # px: the longer side, at most, of a picture in which faces are looked for
 CUT = 25  # grey levels: where the whole picture changes by more from one frame to the next, it is another
 FLASH = 5  # frames: a picture shown for less is no scene
 PAUSE = 2.0  # s: a clip whose clock jumps by more, and by more than PAUSES of its steps, is not one recording
@@ -134,16 +135,22 @@ def first_look(video: Path, detect: Callable, stride: int, frames: int | None) -
         before = small
         if number % stride == 0:
             looked.append(number)
-            waiting.append(frame.image)
             height, width = frame.image.shape[:2]
+            scale = max(1.0, max(width, height) / LOOKED)
+            waiting.append(shrunk(frame.image, scale))
         if len(waiting) == BATCH:
             detections += detect(np.stack(waiting))[0]
             waiting = []
     if waiting:
         detections += detect(np.stack(waiting))[0]
-    face = {looked[i]: box for i, box in follow(detections).items()}
+    face = {looked[i]: box * (scale, scale, scale, 1) for i, box in follow(detections).items()}
     others = [frame for frame, boxes in zip(looked, detections, strict=True) if len(boxes) and frame not in face]
     return Look(np.array(times), np.array(changes), looked, face, others, scenes, width, height)
+
+
+def shrunk(image: np.ndarray, scale: float) -> np.ndarray:
+    """A picture with so many times shorter sides."""
+    return cv2.resize(image, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA) if scale > 1 else image
 
 
 def require_one_recording(video: Path, look: Look) -> None:

@@ -65,6 +65,18 @@ def test_crop_follows_the_face(tmp_path, face_mesh_weights):
     assert np.abs(stored.astype(int) - expected).mean() < 4
 
 
+def test_faces_of_a_large_picture_are_where_they_are_in_a_small_one(tmp_path, face_mesh_weights):
+    small = swaying(4)
+    large = np.stack([cv2.resize(image, (5 * WIDTH, 5 * HEIGHT), interpolation=cv2.INTER_CUBIC) for image in small])
+    boxes = []
+    for name, images in (("small", small), ("large", large)):
+        (tmp_path / name).mkdir()
+        clip = write_clip(tmp_path / name / "clip.mp4", images)
+        with open_frames(run(clip, tmp_path / name, face_mesh_weights)[0]) as store:
+            boxes.append(np.array(store.box))
+    np.testing.assert_allclose(boxes[1], 5 * boxes[0], atol=5 * 6)
+
+
 def test_a_large_margin_takes_all_there_is_and_never_more(tmp_path, face_mesh_weights):
     out, _ = run(write_clip(tmp_path / "clip.mp4", swaying(6)), tmp_path, face_mesh_weights, margin=5.0, size=HEIGHT)
     with open_frames(out) as store:
