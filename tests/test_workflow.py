@@ -13,6 +13,7 @@ import yaml
 from pipeline import verify
 from pipeline.media import probe, read_frames
 from pipeline.sound import read_sound
+from tests.clips import images_of
 from tests.project_for_tests import DRIVEN, ROOT, Project, copy_project
 
 SELF = "results/Astronaut_self.mp4"
@@ -115,9 +116,9 @@ def test_a_table_compares_the_baseline_with_ours(project):
 
 def test_driver_and_result_stand_side_by_side(project):
     pair = project.folder / "results/Astronaut_driven_by_Admiral.side_by_side.mp4"
-    pictures = [picture for _, picture in read_frames(pair)]
+    pictures = images_of(pair)
     assert len(pictures) == 50 and pictures[0].shape == (64, 128, 3)
-    result = [picture for _, picture in read_frames(project.folder / DRIVEN)]
+    result = images_of(project.folder / DRIVEN)
     assert abs(pictures[20][:, 64:].astype(int) - result[20]).mean() < 6
 
 
