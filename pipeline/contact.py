@@ -6,7 +6,6 @@ from fractions import Fraction
 from itertools import count
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ from pipeline import stores
 from pipeline.cli import run
 from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
-from pipeline.media import Frame, read_frames
+from pipeline.media import read_frames
 from pipeline.pictures import resized
 from pipeline.progress import progress
 from pipeline.provenance import NO_CONFIG, Config, record
@@ -26,13 +25,6 @@ STRIP = 24  # height of the drivers' names above the pictures, px
 ROUNDING = 1e-6  # s: of times as floats
 PAPER, INK = 24, (235, 235, 235)
 COMMENT = "Synthetic: rendered by MyPortrait, but for the drivers' row and the diagonal, which are the clips themselves"
-
-
-class Stored(NamedTuple):
-    """A frame of a store, as one of a video."""
-
-    time: float  # s
-    image: np.ndarray  # (S, S, 3) uint8
 
 
 def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int, config: Config = NO_CONFIG) -> None:
@@ -55,8 +47,8 @@ def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int, con
     canvas = blank(names)
     with ExitStack() as opened:
         clips = [opened.enter_context(stores.open_frames(path)) for path in frames]
-        own = [at_ticks(stored_frames(clip)) for clip in clips]
-        results = {pair: at_ticks(read_frames(path)) for pair, path in zip(pairs, videos, strict=True)}
+        own = [at_ticks(zip(clip.time, clip.frames, strict=True)) for clip in clips]
+        results = {pair: at_ticks(shown_in(path)) for pair, path in zip(pairs, videos, strict=True)}
         height, width = canvas.shape[:2]
         with VideoWriter(
             out,
@@ -76,23 +68,24 @@ def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int, con
                 writer.write(canvas[None])
 
 
-def at_ticks(frames: Iterator[Frame | Stored]) -> Iterator[np.ndarray]:
+def at_ticks(frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[np.ndarray]:
     """Yield without end the picture shown k / `FPS` s after the first frame, k = 0, 1, ...: (CELL, CELL, 3) uint8.
 
     After the last frame that one stays.
+
+    Args:
+        frames: time in s and picture (S, S, 3) of each.
     """
-    shown = next(frames)
-    following, start, picture = next(frames, None), shown.time, resized(shown.image, CELL)
+    start, image = next(frames)
+    picture, following = resized(image, CELL), next(frames, None)
     for tick in count():
-        while following is not None and following.time - start <= tick / FPS + ROUNDING:
-            shown, following = following, next(frames, None)
-            picture = resized(shown.image, CELL)
+        while following is not None and following[0] - start <= tick / FPS + ROUNDING:
+            picture, following = resized(following[1], CELL), next(frames, None)
         yield picture
 
 
-def stored_frames(clip: stores.Frames) -> Iterator[Stored]:
-    """Every frame of a store with its time, one in memory at once."""
-    return (Stored(time, clip.frames[index]) for index, time in enumerate(clip.time))
+def shown_in(video: Path) -> Iterator[tuple[float, np.ndarray]]:
+    return ((frame.time, frame.image) for frame in read_frames(video))
 
 
 def blank(names: list[str]) -> np.ndarray:

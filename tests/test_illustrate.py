@@ -12,12 +12,12 @@ from models.face_parameters import mouth_opening
 from pipeline import illustrate, measure, stores, verify
 from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
-from pipeline.media import read_frames
 from pipeline.progress import stage_of
 from pipeline.provenance import NO_CONFIG, record
 from pipeline.result_page import MEANINGS
 from pipeline.sheets import read, save
 from pipeline.sound import write_sound
+from tests.clips import images_of
 from tests.stores_for_tests import face_of, write_clip
 
 FRAMES, SIZE = 40, 64
@@ -68,7 +68,7 @@ def inputs(tmp_path, monkeypatch) -> dict:
 
 def test_driver_and_labelled_result_stand_side_by_side_and_verify(inputs):
     illustrate.main(**inputs)
-    pair = np.stack([frame.image for frame in read_frames(Path("pair.mp4"))]).astype(int)
+    pair = images_of(Path("pair.mp4")).astype(int)
     assert pair.shape == (FRAMES, SIZE, 2 * SIZE, 3)
     with stores.open_frames(inputs["frames"]) as store:
         assert abs(pair[:, :, :SIZE] - store.frames[:]).mean() < 4

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.media import read_frames
+from tests.clips import images_of
 from tests.project_for_tests import DRIVEN, ROOT, Project, copy_project
 from tests.stores_for_tests import write_clip
 from tests.test_train_stage1 import schedule, weights_of
@@ -100,7 +100,7 @@ def test_the_workflow_survives_kills(tmp_path, face_mesh_weights):
     for project in projects:
         done = project.snakemake("--", DRIVEN)
         assert done.returncode == 0, done.stdout + done.stderr
-        frames = np.stack([frame.image for frame in read_frames(project.folder / DRIVEN)])
+        frames = images_of(project.folder / DRIVEN)
         results.append((frames, (project.folder / DRIVEN).with_suffix(".metrics.json").read_text()))
     assert np.array_equal(results[0][0], results[1][0]) and results[0][1] == results[1][1]
 

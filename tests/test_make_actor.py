@@ -8,9 +8,10 @@ import torch
 from models.face_parameters import FaceParameters, fit_neutral, mouth_opening, sixty_eight
 from pipeline.face_tracker import FaceTracker
 from pipeline.make_actor import ACTORS, main, make_puppet, script
-from pipeline.media import probe, read_frames
+from pipeline.media import probe
 from pipeline.puppet import Act
 from pipeline.sound import read_sound
+from tests.clips import images_of
 
 SIZE = 128
 
@@ -55,7 +56,7 @@ def test_the_clip_is_marked_and_has_sound_of_its_length(tmp_path: Path, face_mes
     out = tmp_path / "new" / "Astronaut.mp4"
     main(actor="Astronaut", networks=face_mesh_weights[0].parent, out=out, seconds=1.2, size=SIZE, seed=0)
     assert [path.name for path in out.parent.iterdir()] == ["Astronaut.mp4"]
-    frames = np.stack([frame.image for frame in read_frames(out)])
+    frames = images_of(out)
     assert frames.shape == (30, SIZE, SIZE, 3) and probe(out).rates[0] == 25
     sound = read_sound(out, 16000)
     assert abs(len(sound) - 1.2 * 16000) <= 16000 / 25 and np.abs(sound).max() > 0.3

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from pipeline.encoding import VideoWriter
-from pipeline.media import read_frames
 from pipeline.present import main, table
 from pipeline.sound import write_sound
+from tests.clips import images_of
 from tests.stores_for_tests import write_clip
 
 SIZE = 64
@@ -33,7 +33,7 @@ def presented(inputs: dict[str, Path], folder: Path, label: str) -> np.ndarray:
     """The pictures of the result, (N, S, S, 3)."""
     out = folder / "out.mp4"
     main(**inputs, out=out, side_by_side=folder / "pair.mp4", first=0.0, quality=10, label=label)
-    return np.stack([frame.image for frame in read_frames(out)]).astype(int)
+    return images_of(out).astype(int)
 
 
 def test_the_label_is_in_every_picture_of_the_result(inputs, tmp_path):
