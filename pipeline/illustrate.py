@@ -174,8 +174,8 @@ def traces(led: stores.Face, own: stores.Face, spoken: bool) -> list[Trace]:
         "yaw, °": lambda face: np.degrees(face.pose[:, 1]),
         "pitch, °": lambda face: np.degrees(face.pose[:, 0]),
         "roll, °": lambda face: np.degrees(face.pose[:, 2]),
-        "mouth, eye distances": lambda face: mouth_opening(face.landmarks),
-        "eyes, eye widths": lambda face: eye_opening(face.landmarks),
+        "mouth, eye distances": lambda face: figures.mouth_opening(face.landmarks),
+        "eyes, eye widths": lambda face: figures.eye_opening(face.landmarks),
     }
     both = led.valid & own.valid
     found = []
@@ -195,21 +195,6 @@ def departures(curve: np.ndarray, face: stores.Face) -> np.ndarray:
     seen = np.where(face.valid, curve, np.nan)
     numbers = seen[~np.isnan(seen)]
     return seen - np.median(numbers) if len(numbers) else seen
-
-
-def gap(landmarks: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
-    """(N, 68, 2) -> (N,): mean distance between the landmarks of each pair, px."""
-    return np.mean([np.linalg.norm(landmarks[:, one] - landmarks[:, other], axis=1) for one, other in pairs], 0)
-
-
-def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
-    """(N,) gap between the lips, as models.face_parameters has it; without torch, which takes seconds to import."""
-    return gap(landmarks, (61, 67), (62, 66), (63, 65)) / gap(landmarks, (36, 45))
-
-
-def eye_opening(landmarks: np.ndarray) -> np.ndarray:
-    """(N,) gap between the lids over the width of the eyes."""
-    return gap(landmarks, (37, 41), (38, 40), (43, 47), (44, 46)) / gap(landmarks, (36, 39), (42, 45))
 
 
 if __name__ == "__main__":

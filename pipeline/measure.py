@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from models.face_parameters import mouth_opening
 from pipeline import metrics, stores
 from pipeline.cli import run
 from pipeline.device import pick_device
@@ -30,7 +28,8 @@ from pipeline.trackers import Batches, FaceName, GazeName, open_face_tracker, op
 PIXELS = ("l1", "psnr", "ssim", "mouth_l1")
 KEYS = (
     *(*PIXELS, "lpips", "fid", "csim"),
-    *("apd", "aed", "gaze", "landmarks", "r_yaw", "r_roll", "r_mouth", "jitter", "face_found", "frames", "fps"),
+    *("apd", "aed", "gaze", "landmarks", "r_yaw", "r_roll", "r_mouth", "r_lids", "jitter"),
+    *("face_found", "frames", "fps"),
 )
 NO_TRUTH = "no truth to compare with: the driver is another person"
 NOT_ASKED = "not asked for: see measure.{} in the config"
@@ -163,7 +162,7 @@ def main(
         figures |= dict.fromkeys(BY_MOUTH)
         missing |= dict.fromkeys(BY_MOUTH, SPOKEN) | dict.fromkeys((*PIXELS, "lpips"), NOBODY)
         with_what["speech"] = metrics.synchrony(
-            opening(face.landmarks), metrics.loudness(read_sound(speech, SOUND_RATE), len(face.valid))
+            metrics.mouth_opening(face.landmarks), metrics.loudness(read_sound(speech, SOUND_RATE), len(face.valid))
         )
     reason = NO_FACE if both.sum() < 2 else FLAT
     lenders = auxiliary.read_text().split() if auxiliary else []
@@ -235,14 +234,10 @@ def against_landmarks(
     own = metrics.landmark_motion(face.landmarks[both], face.position[both], size)
     return {
         "landmarks": metrics.landmark_distance(own, led_motion[both]),
-        "r_mouth": metrics.pearson(opening(face.landmarks[both]), opening(led.landmarks[both])),
+        "r_mouth": metrics.pearson(*(metrics.mouth_opening(each.landmarks[both]) for each in (face, led))),
+        "r_lids": metrics.pearson(*(metrics.eye_opening(each.landmarks[both]) for each in (face, led))),
         "jitter": metrics.jitter(own),
     }
-
-
-def opening(landmarks: np.ndarray) -> np.ndarray:
-    """(N, 68, 2) -> (N,) gap between the lips in eye distances."""
-    return mouth_opening(torch.from_numpy(landmarks)).numpy()
 
 
 def faces_beside(result: Batches, face: stores.Face, target: Person, reference: np.ndarray) -> Iterator[Pair]:

@@ -151,6 +151,22 @@ def synchrony(mouth: np.ndarray, loud: np.ndarray) -> dict[str, float | int | No
     return {"r": rows[0], "lag": best, "r_best": found.get(best), "r_shuffled": shuffled}
 
 
+def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) -> (N,) gap between the lips in distances of the outer eye corners, as models.face_parameters has it;
+    without torch, which takes seconds to import."""
+    return gap(landmarks, (61, 67), (62, 66), (63, 65)) / gap(landmarks, (36, 45))
+
+
+def eye_opening(landmarks: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) -> (N,) gap between the lids over the width of the eyes."""
+    return gap(landmarks, (37, 41), (38, 40), (43, 47), (44, 46)) / gap(landmarks, (36, 39), (42, 45))
+
+
+def gap(landmarks: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
+    """(N, 68, 2) -> (N,): mean distance between the landmarks of each pair, px."""
+    return np.mean([np.linalg.norm(landmarks[:, one] - landmarks[:, other], axis=1) for one, other in pairs], 0)
+
+
 def landmark_motion(landmarks: np.ndarray, position: np.ndarray, size: int) -> np.ndarray:
     """(N, 68, 2) px, (N, 3) -> (N, 68, 2): departures of the landmarks from their own mean, in face sizes.
 

@@ -42,6 +42,7 @@ MEANINGS = {
     "r_yaw": Meaning("how the head's turning goes with what was asked for, a correlation", "-1 to 1", "higher"),
     "r_roll": Meaning("how the head's tilting does", "-1 to 1", "higher"),
     "r_mouth": Meaning("how the mouth's opening goes with the driver's", "-1 to 1", "higher"),
+    "r_lids": Meaning("how the eyes' opening does", "-1 to 1", "higher"),
     "jitter": Meaning("change of the face points' velocity per frame; the driver's own: {driver_jitter:.4f}",
                       "face sizes", "lower"),
     "face_found": Meaning("part of the frames in which the tracker finds a face", "0 to 1", "higher"),

@@ -27,10 +27,10 @@ TITLES = {
     4: "Loss functions, each left out of Stage II",
     5: "Number of auxiliary clips (k = 0: Stage I alone)",
 }
-SELF = ("l1", "psnr", "ssim", "mouth_l1", "lpips", "fid", "csim", "r_mouth")
-CROSS = ("csim", "apd", "aed", "fid", "landmarks", "r_mouth", "r_yaw", "jitter", "face_found")
+SELF = ("l1", "psnr", "ssim", "mouth_l1", "lpips", "fid", "csim", "r_mouth", "r_lids")
+CROSS = ("csim", "apd", "aed", "fid", "landmarks", "r_mouth", "r_lids", "r_yaw", "jitter", "face_found")
 FIGURES = {1: SELF, 2: CROSS, 3: SELF, 4: CROSS, 5: CROSS}
-BETTER_HIGH = ("psnr", "ssim", "csim", "r_mouth", "r_yaw", "face_found")
+BETTER_HIGH = ("psnr", "ssim", "csim", "r_mouth", "r_lids", "r_yaw", "face_found")
 METHODS = {
     "dnp": "DNP",
     "stage1": "ours, k = 0",

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from models.face_parameters import mouth_opening
 from pipeline import illustrate, measure, stores, verify
 from pipeline.encoding import VideoWriter
 from pipeline.errors import InputError
@@ -149,11 +147,6 @@ def test_a_result_of_another_length_is_refused_in_one_line(inputs):
     stores.write_face(Path("tracked.h5"), face_of(FRAMES - 1, SIZE))
     with pytest.raises(InputError, match=r"tracked\.h5: 39 frames where the driver has 40; measure it again"):
         illustrate.main(**inputs)
-
-
-def test_the_mouth_opens_as_the_figures_have_it():
-    points = np.random.default_rng(3).uniform(0, 64, (5, 68, 2)).astype(np.float32)
-    np.testing.assert_allclose(illustrate.mouth_opening(points), mouth_opening(torch.from_numpy(points)), rtol=1e-5)
 
 
 def test_losses_are_named_by_their_training():

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from models.errors import WeightsError
+from models.face_parameters import mouth_opening
 from pipeline import metrics
 
 
@@ -55,6 +56,20 @@ def test_pearson_knows_sign_and_flat_curves():
     assert metrics.pearson(curve, 3 * curve + 1) == pytest.approx(1)
     assert metrics.pearson(curve, -curve) == pytest.approx(-1)
     assert metrics.pearson(curve, np.ones(50)) is None
+
+
+def test_the_mouth_opens_as_the_tracker_has_it():
+    points = np.random.default_rng(3).uniform(0, 64, (5, 68, 2)).astype(np.float32)
+    np.testing.assert_allclose(metrics.mouth_opening(points), mouth_opening(torch.from_numpy(points)), rtol=1e-5)
+
+
+def test_eyes_open_by_the_gap_of_their_lids():
+    corners, upper, lower = [36, 39, 42, 45], [37, 38, 43, 44], [41, 40, 47, 46]
+    face = np.zeros((2, 68, 2), np.float32)
+    face[:, corners, 0] = 10, 20, 30, 40
+    face[:, upper, 0] = face[:, lower, 0] = 13, 17, 33, 37
+    face[1, upper, 1], face[1, lower, 1] = -2, 1
+    np.testing.assert_allclose(metrics.eye_opening(face), [0, 0.3])
 
 
 def test_landmark_motion_compares_faces_of_different_size_and_place():

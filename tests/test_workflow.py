@@ -60,7 +60,7 @@ def test_the_result_has_the_drivers_frames_rate_and_sound(project):
 
 def test_every_figure_is_a_number_or_says_why_not(project):
     keys = "l1 psnr ssim mouth_l1 lpips fid csim apd aed gaze landmarks"
-    keys += " r_yaw r_roll r_mouth jitter face_found frames fps"
+    keys += " r_yaw r_roll r_mouth r_lids jitter face_found frames fps"
     for video, frames in ((DRIVEN, 50), (SELF, 10)):
         report = json.loads((project.folder / video).with_suffix(".metrics.json").read_text())
         assert [key for key in report if key not in ("missing", "measured_with")] == keys.split()
