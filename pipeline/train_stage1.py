@@ -54,6 +54,7 @@ def main(
     schedule: Schedule,
     weights: Weights,
     held_out: float,
+    blinks: float,
     device: str,
     audio: Path | None = None,
 ) -> None:
@@ -65,12 +66,13 @@ def main(
         history: the loss log, tab-separated.
         preview: pictures of held-out frames as training goes on.
         held_out: part of the clip, from its end, that training never sees.
+        blinks: part of the other frames that shows shut eyes, borrowed where the clip has too few; 0: as they are.
         device: "cpu", "cuda" or "auto".
         audio: the target's sound features, for a portrait driven by audio.
     """
     place = processes.join(pick_device(device))
     torch.manual_seed(schedule.seed)
-    data = load_performing(frames, face, gaze, audio, size=layout.size, held_out=held_out, device=place)
+    data = load_performing(frames, face, gaze, audio, size=layout.size, held_out=held_out, blinks=blinks, device=place)
     generator = build_generator(layout).to(place)
     generator.standardise(take(data.motion, data.valid))
     spoken = data.motion["expression"][data.valid].std(0) + EXPRESSION_FLOOR
@@ -82,7 +84,7 @@ def main(
         preview, "Stage I", (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
     )
     optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
-    settings = asdict(layout) | asdict(schedule) | asdict(weights) | {"held_out": held_out}
+    settings = asdict(layout) | asdict(schedule) | asdict(weights) | {"held_out": held_out, "blinks": blinks}
     parts = {
         "generator": generator,
         "average": average.network,

@@ -90,6 +90,7 @@ def main(
     weights: Weights,
     critic: Critic,
     held_out: float,
+    blinks: float,
     transfer: Transfer,
     consistency: FaceName,
     perceptual: PerceptualName,
@@ -110,6 +111,7 @@ def main(
         preview: pictures of held-out frames as training goes on.
         record: names of the auxiliary clips, one a line: a portrait keeps them when more clips come.
         held_out: part of the target's clip, from its end, that training never sees.
+        blinks: part of the other frames that shows shut eyes, borrowed where the clip has too few; 0: as they are.
         transfer: how other people's motion becomes the target's, "relative" or "direct".
         consistency: network of eq. 5, that of the face tracker: "mediapipe" or "deca".
         perceptual: network of eq. 4: "mediapipe", with the same consistency network only, or "vgg19".
@@ -120,7 +122,7 @@ def main(
     torch.manual_seed(schedule.seed)
     portrait = load_portrait(stage1, place)
     generator, layout = portrait.generator.train(), portrait.layout
-    data = load_performing(frames, face, gaze, audio, size=layout.size, held_out=held_out, device=place)
+    data = load_performing(frames, face, gaze, audio, size=layout.size, held_out=held_out, blinks=blinks, device=place)
     own = take(data.motion, data.valid)
     foreign = to(load_auxiliary(auxiliary_face, auxiliary_gaze, auxiliary_audio, portrait.neutral, transfer), place)
     texture = data.valid[nearest(foreign, own)]  # frame t of eq. 4 for every auxiliary frame
@@ -137,9 +139,8 @@ def main(
     judge = Discriminator(channels=critic.channels).to(place, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
     judge_optimiser = torch.optim.Adam(judge.parameters(), lr=critic.rate, betas=(0.5, 0.999), fused=True)
-    settings = (
-        asdict(schedule) | asdict(weights) | {"critic": asdict(critic), "held_out": held_out, "transfer": transfer}
-    )
+    settings = asdict(schedule) | asdict(weights) | {"critic": asdict(critic), "held_out": held_out}
+    settings |= {"blinks": blinks, "transfer": transfer}
     inputs = [stage1, frames, face, gaze, *auxiliary_face, *auxiliary_gaze, *files]
     inputs += [*filter(None, [audio]), *(auxiliary_audio or [])]
     parts = {"generator": generator, "average": average.network, "codes": codes, "judge": judge}

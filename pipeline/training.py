@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipeline import stores
+from pipeline.blinks import borrow_eyes, borrow_lids, lenders, shut_eyes
 from pipeline.code_digest import code_digest
 from pipeline.errors import InputError
 from pipeline.files import sha256, whole
@@ -61,23 +62,59 @@ class Performing:
 
 
 def load_performing(
-    frames: Path, face: Path, gaze: Path, audio: Path | None, *, size: int, held_out: float, device: torch.device
+    frames: Path,
+    face: Path,
+    gaze: Path,
+    audio: Path | None,
+    *,
+    size: int,
+    held_out: float,
+    blinks: float,
+    device: torch.device,
 ) -> Performing:
-    """Read the target's frames, shrunk to `size`, without the last `held_out` part of the clip."""
+    """Read the target's frames, shrunk to `size`, without the last `held_out` part of the clip.
+
+    The part `blinks` of the frames shows shut eyes, borrowed where the person's own are too few, see `pipeline.blinks`.
+    Not where the sound moves the face: such a portrait is not told of the lids.
+
+    Raises:
+        InputError: too few frames show a face, or the tracker does not see lids.
+    """
     stores.require_one_clip(frames, face)
     motion, valid = load_motion(face, gaze, audio)
     with stores.open_frames(frames) as store:
         count = learned_frames(len(store), held_out)
+        tracked = stores.read_face(face)
+        landmarks = tracked.landmarks[:count]
+        lent = lenders_of(face, tracked, count, blinks if audio is None else 0)
         images = np.empty((count, 3, size, size), np.uint8)
         for index in range(count):
-            images[index] = resized(store.frames[index], size).transpose(2, 0, 1)
-        regions = boxes(stores.read_face(face).landmarks[:count] * size / store.size)
+            picture = store.frames[index]
+            if index in lent:
+                lender = lent[index]
+                picture = borrow_eyes(picture, landmarks[index], store.frames[lender], landmarks[lender])
+            images[index] = resized(picture, size).transpose(2, 0, 1)
+        regions = boxes(landmarks * size / store.size)
+    borrow_lids(motion["expression"], lent)
     valid = valid[:count].nonzero()[:, 0]
     if len(valid) < 2:
         raise InputError(f"{face}: only {len(valid)} of the {count} frames to learn from show a face; use another clip")
     images = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
     motion = {name: values[:count].to(device) for name, values in motion.items()}
     return Performing(images, torch.from_numpy(regions).float().to(device), motion, valid.to(device))
+
+
+def lenders_of(face: Path, tracked: stores.Face, count: int, share: float) -> dict[int, int]:
+    """Which of the first `count` frames borrow shut eyes, and from which; see `pipeline.blinks.lenders`."""
+    if not share:
+        return {}
+    if tracked.mesh.shape[1:] != (478, 3):
+        raise InputError(f"{face}: {tracked.tracker} does not see lids, so no eyes can be shut by them; set blinks: 0")
+    valid = tracked.valid[:count]
+    shut = shut_eyes(tracked.expression[:count], tracked.neutral)
+    if is_first() and not (valid & shut).any():
+        say(f"{face.parent.name}: no shut eyes among the frames to learn from; this portrait will hardly blink")
+    return lenders(shut, valid, share)
 
 
 def boxes(landmarks: np.ndarray) -> np.ndarray:

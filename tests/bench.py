@@ -167,6 +167,7 @@ def stage1_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
             schedule=replace(schedule, images=steps * schedule.batch),
             weights=weights,
             held_out=config["held_out"],
+            blinks=config["blinks"],
             device=config["device"],
         )
 
@@ -183,7 +184,7 @@ def stage2_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
     folder, batch = clip["frames"].parent, schedule.batch
     shared = {"consistency": "mediapipe", "perceptual": "mediapipe", "networks": NETWORKS}
     data = load_performing(
-        **clip, audio=None, size=layout.size, held_out=config["held_out"], device=torch.device("cpu")
+        **clip, audio=None, size=layout.size, held_out=config["held_out"], blinks=0, device=torch.device("cpu")
     )
     perception, _ = open_perception(**shared, frames=clip["frames"], face=clip["face"], data=data)
     motion = {name: value[:batch].to(place) for name, value in data.motion.items()}
@@ -205,6 +206,7 @@ def stage2_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
             weights=weights,
             critic=critic,
             held_out=config["held_out"],
+            blinks=config["blinks"],
             transfer=config["transfer"],
             device=config["device"],
             **shared,

@@ -51,6 +51,7 @@ def test_a_portrait_learns_to_read_the_mouth_off_the_sound(tmp_path, clip):
         schedule=schedule(images=1600),
         weights=train_stage1.Weights(reconstruction=100, regions=2, velocity=1, lips=1),
         held_out=0.25,
+        blinks=0,
         device="cpu",
     )
     lips = np.genfromtxt(tmp_path / "history.tsv", names=True)["lips"]

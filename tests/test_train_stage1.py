@@ -41,6 +41,7 @@ def train(folder, clip, device="cpu", **changes):
         schedule=schedule(**changes),
         weights=train_stage1.Weights(reconstruction=100, regions=2, velocity=1, lips=1),
         held_out=0.25,
+        blinks=0,
         device=device,
     )
     return out
@@ -132,7 +133,7 @@ def test_held_out_and_faceless_frames_are_never_learned(tmp_path):
     valid = np.ones(24, bool)
     valid[3:6] = False
     clip = write_clip(tmp_path / "clip", valid=valid)
-    data = training.load_performing(**clip, audio=None, size=16, held_out=0.25, device=torch.device("cpu"))
+    data = training.load_performing(**clip, audio=None, size=16, held_out=0.25, blinks=0, device=torch.device("cpu"))
     assert data.images.shape == (18, 3, 16, 16)
     seen = training.samples(data.valid, 30, 4, seed=0).flatten()
     assert sorted(set(seen.tolist())) == [0, 1, 2, *range(6, 18)]
@@ -142,7 +143,7 @@ def test_regions_hold_mouth_and_eyes_in_the_pictures_own_pixels(tmp_path):
     landmarks = np.full((24, 68, 2), 8, np.float32)
     landmarks[:, 48], landmarks[:, 54] = (4, 12), (12, 14)  # of a mouth 8 wide and 6 high with the others
     clip = write_clip(tmp_path / "clip", size=32, landmarks=landmarks)
-    data = training.load_performing(**clip, audio=None, size=16, held_out=0.25, device=torch.device("cpu"))
+    data = training.load_performing(**clip, audio=None, size=16, held_out=0.25, blinks=0, device=torch.device("cpu"))
     assert data.regions.shape == (18, 3, 4)
     assert data.regions[0].tolist() == [[1, 2.5, 7, 8.5], [4, 4, 4, 4], [4, 4, 4, 4]]
 

@@ -35,6 +35,7 @@ def clips(tmp_path_factory, face_mesh_weights):
         schedule=schedule(images=800),
         weights=train_stage1.Weights(reconstruction=100, regions=2, velocity=1, lips=1),
         held_out=0.2,
+        blinks=0,
         device="cpu",
     )
     return folders, stage1
@@ -79,6 +80,7 @@ def train(folder, clips, networks, **changes):
         record=folder / "auxiliary.txt",
         critic=train_stage2.Critic(channels=4, rate=4e-4),
         held_out=0.2,
+        blinks=0,
         transfer="relative",
         device="cpu",
         **options | changes,

@@ -18,6 +18,7 @@ from pipeline.provenance import part_digest
 PARTS = config["components"]
 DEVICE = {"device": config["device"]}
 HELD_OUT = {"held_out": config["held_out"]}
+LEARNED = HELD_OUT | {"blinks": config["blinks"]}
 TRANSFER = {"transfer": config["transfer"]}
 QUALITY = {"quality": config["render"]["quality"]}
 LABEL = {"label": config["render"]["label"]}
@@ -36,7 +37,7 @@ MEASURES |= {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}}
 MEASURES |= {"likeness": {name: config["measure"][name] for name in ("lpips", "fid", "identity")}}
 
 # Parts of the configuration that shape a result, which says their digests
-SHAPING = ["held_out", "transfer", "components.face", "components.gaze", "components.perceptual"]
+SHAPING = ["held_out", "blinks", "transfer", "components.face", "components.gaze", "components.perceptual"]
 SHAPING += ["crop", "track_face", "track_gaze", "model", "train_stage1", "train_stage2"]
 SHAPING += ["render.smoothing", "render.quality"]
 

@@ -28,7 +28,7 @@ use rule train_stage1 as train_stage1_audio with:
         "benchmarks/train_stage1/{target}_audio.tsv"
     params:
         code=code("pipeline.train_stage1"),
-        flags=flags(DEVICE | HELD_OUT | layout("audio") | config["train_stage1"]),
+        flags=flags(DEVICE | LEARNED | layout("audio") | config["train_stage1"]),
         sound=given("audio"),
 
 
@@ -54,7 +54,7 @@ use rule train_stage2 as train_stage2_audio with:
         "benchmarks/train_stage2/{target}_audio.tsv"
     params:
         code=code("pipeline.train_stage2"),
-        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"]),
+        flags=flags(DEVICE | LEARNED | TRANSFER | PERCEPTION | config["train_stage2"]),
         sound=given("audio", "auxiliary_audio"),
 
 

@@ -88,4 +88,4 @@ def variant_flags(wildcards):
     """Stage II with one loss left out, or none."""
     weights = config["train_stage2"]["weights"]
     left = {term: 0 if wildcards.variant == f"without_{term}" else weight for term, weight in weights.items()}
-    return flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"] | {"weights": left})
+    return flags(DEVICE | LEARNED | TRANSFER | PERCEPTION | config["train_stage2"] | {"weights": left})

@@ -23,7 +23,7 @@ use rule train_stage1 as train_dnp with:
         "benchmarks/train_stage1/{target}_dnp.tsv"
     params:
         code=code("pipeline.train_stage1"),
-        flags=flags(DEVICE | HELD_OUT | layout("video", upsampling="transposed") | config["train_stage1"]),
+        flags=flags(DEVICE | LEARNED | layout("video", upsampling="transposed") | config["train_stage1"]),
         sound="",
 
 
@@ -38,7 +38,7 @@ use rule train_stage1_audio as train_dnp_audio with:
         "benchmarks/train_stage1/{target}_dnp_audio.tsv"
     params:
         code=code("pipeline.train_stage1"),
-        flags=flags(DEVICE | HELD_OUT | layout("audio", upsampling="transposed") | config["train_stage1"]),
+        flags=flags(DEVICE | LEARNED | layout("audio", upsampling="transposed") | config["train_stage1"]),
         sound=given("audio"),
 
 
@@ -86,7 +86,7 @@ use rule train_variant as train_variant_offline with:
         "benchmarks/train_stage2/{target}_driven_by_{driver}_tables_offline.tsv"
     params:
         code=code("pipeline.train_stage2"),
-        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | OFFLINE),
+        flags=flags(DEVICE | LEARNED | TRANSFER | PERCEPTION | OFFLINE),
         sound="",
 
 

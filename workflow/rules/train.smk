@@ -22,7 +22,7 @@ rule train_stage1:
         gpu=config["processes"],
     params:
         code=code("pipeline.train_stage1"),
-        flags=flags(DEVICE | HELD_OUT | layout("video") | config["train_stage1"]),
+        flags=flags(DEVICE | LEARNED | layout("video") | config["train_stage1"]),
         sound="",
     shell:
         """
@@ -63,7 +63,7 @@ rule train_stage2:
         gpu=config["processes"],
     params:
         code=code("pipeline.train_stage2"),
-        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | config["train_stage2"]),
+        flags=flags(DEVICE | LEARNED | TRANSFER | PERCEPTION | config["train_stage2"]),
         sound="",
     shell:
         """
@@ -105,4 +105,4 @@ use rule train_stage2 as train_stage2_offline with:
         "benchmarks/train_stage2/{target}_offline_{driver}.tsv"
     params:
         code=code("pipeline.train_stage2"),
-        flags=flags(DEVICE | HELD_OUT | TRANSFER | PERCEPTION | OFFLINE),
+        flags=flags(DEVICE | LEARNED | TRANSFER | PERCEPTION | OFFLINE),
