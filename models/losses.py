@@ -1,5 +1,7 @@
 """The loss terms of the paper, equations 3 to 8, each a plain function and a mean."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,19 +19,21 @@ def reconstruction(image: Tensor, colours: Tensor, truth: Tensor, importance: Te
     return (importance * (image - truth).square()).mean() + F.mse_loss(colours, low)
 
 
-def importance(boxes: Tensor, size: int, weight: float) -> Tensor:
-    """How much each pixel counts, (B, 1, size, size), mean 1 over a picture: 1 + weight times as much within its boxes.
+def importance(boxes: Tensor, size: int, weights: Sequence[float]) -> Tensor:
+    """How much each pixel counts, (B, 1, size, size), mean 1 over a picture: 1 + weight times as much within a box.
 
     Not in the paper, whose error counts everywhere alike.
 
     Args:
         boxes: (B, n, 4) left, top, right, bottom, px.
+        weights: of the n boxes; where they overlap the highest counts.
     """
     place = torch.arange(size, device=boxes.device) + 0.5
     low, high = boxes[..., :2, None], boxes[..., 2:, None]  # (B, n, 2, 1)
     across, down = ((low <= place) & (place < high)).unbind(2)  # (B, n, size) each
-    inside = (down[..., :, None] & across[..., None, :]).any(1, keepdim=True)
-    found = 1 + weight * inside.float()
+    inside = (down[..., :, None] & across[..., None, :]).float().unbind(1)  # each (B, size, size)
+    weighed = [weight * box for weight, box in zip(weights, inside, strict=True)]
+    found = 1 + torch.stack(weighed).amax(0).unsqueeze(1)
     return found / found.mean((2, 3), keepdim=True)
 
 

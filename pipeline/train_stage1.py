@@ -37,7 +37,8 @@ class Weights:
     """Loss weights of eq. 10."""
 
     reconstruction: float
-    regions: float  # how much more an error counts in the boxes of mouth and eyes
+    mouth: float  # how much more an error of the picture counts round it
+    eyes: float  # the same
     velocity: float
     lips: float  # of speech-driven portraits only
 
@@ -99,7 +100,7 @@ def main(
     def gradients(index: Tensor) -> dict[str, Tensor]:
         """The terms of eq. 10 on frames `index`; the parameters get gradients."""
         truth = data.images[index].float() / 255
-        important = losses.importance(data.regions[index], layout.size, weights.regions)
+        important = losses.importance(data.regions[index], layout.size, (weights.mouth, weights.eyes, weights.eyes))
         code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
 
         # render them

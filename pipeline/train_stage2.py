@@ -57,7 +57,8 @@ class Weights:
     """Loss weights of eq. 10."""
 
     reconstruction: float
-    regions: float  # how much more an error counts in the boxes of mouth and eyes
+    mouth: float  # how much more an error of the picture counts round it
+    eyes: float  # the same
     perceptual: float
     consistency: float
     adversarial: float
@@ -154,7 +155,7 @@ def main(
         half = len(index)
         nearby = texture[other]
         truth = data.images[index].float() / 255
-        important = losses.importance(data.regions[index], layout.size, weights.regions)
+        important = losses.importance(data.regions[index], layout.size, (weights.mouth, weights.eyes, weights.eyes))
         motion = join([take(data.motion, index), take(foreign, other)])
         code, neighbour = codes["codes"][index], codes["codes"][beside(index, len(data.images))]
         lent = codes["codes"][nearby].detach()

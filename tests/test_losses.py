@@ -14,13 +14,16 @@ def test_pixels_in_the_boxes_count_more_and_the_mean_is_one():
     boxes = torch.tensor(
         [[[2.0, 1.0, 5.0, 3.0], [4.0, 2.0, 6.0, 4.0]], [[0.0, 0.0, 0.0, 0.0], [-9.0, -9.0, 99.0, 1.0]]]
     )
-    found = losses.importance(boxes, 8, weight=2)
+    found = losses.importance(boxes, 8, weights=[2, 2])
     assert found.shape == (2, 1, 8, 8)
     torch.testing.assert_close(found.mean((2, 3)), torch.ones(2, 1))
     inside = found[0, 0] / found[0, 0].min()
     assert inside[1:3, 2:5].eq(3).all() and inside[2:4, 4:6].eq(3).all() and inside.eq(3).sum() == 2 * 3 + 2 * 2 - 1
     assert (found[1, 0, 0] / found[1, 0, 1]).eq(3).all()
-    assert losses.importance(boxes, 8, weight=0).eq(1).all()
+    assert losses.importance(boxes, 8, weights=[0, 0]).eq(1).all()
+    uneven = losses.importance(boxes, 8, weights=[1, 4])[0, 0]
+    uneven = uneven / uneven.min()
+    assert uneven[2:4, 4:6].eq(5).all() and uneven.eq(2).sum() == 2 * 3 - 1, "where boxes overlap the higher counts"
 
 
 def test_an_error_counts_by_its_pixels_importance():

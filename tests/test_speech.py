@@ -49,7 +49,7 @@ def test_a_portrait_learns_to_read_the_mouth_off_the_sound(tmp_path, clip):
         preview=tmp_path / "preview.png",
         layout=replace(LAYOUT, driving="audio"),
         schedule=schedule(images=1600),
-        weights=train_stage1.Weights(reconstruction=100, regions=2, velocity=1, lips=1),
+        weights=train_stage1.Weights(reconstruction=100, mouth=2, eyes=4, velocity=1, lips=1),
         held_out=0.25,
         blinks=0,
         device="cpu",

@@ -39,7 +39,7 @@ def train(folder, clip, device="cpu", **changes):
         preview=folder / "preview.png",
         layout=LAYOUT,
         schedule=schedule(**changes),
-        weights=train_stage1.Weights(reconstruction=100, regions=2, velocity=1, lips=1),
+        weights=train_stage1.Weights(reconstruction=100, mouth=2, eyes=4, velocity=1, lips=1),
         held_out=0.25,
         blinks=0,
         device=device,

@@ -33,7 +33,7 @@ def clips(tmp_path_factory, face_mesh_weights):
         preview=stage1.with_suffix(".png"),
         layout=replace(LAYOUT, size=SIZE),
         schedule=schedule(images=800),
-        weights=train_stage1.Weights(reconstruction=100, regions=2, velocity=1, lips=1),
+        weights=train_stage1.Weights(reconstruction=100, mouth=2, eyes=4, velocity=1, lips=1),
         held_out=0.2,
         blinks=0,
         device="cpu",
@@ -64,7 +64,7 @@ def train(folder, clips, networks, **changes):
     folders, stage1 = clips
     options = {
         "schedule": schedule(images=40, rate=1e-3),
-        "weights": train_stage2.Weights(100, 2, 0.5, 0.1, 0.02, 1, 1),
+        "weights": train_stage2.Weights(100, 2, 2, 0.5, 0.1, 0.02, 1, 1),
         "auxiliary_face": [folders["driver"]["face"]],
         "auxiliary_gaze": [folders["driver"]["gaze"]],
     }
@@ -95,14 +95,14 @@ def test_stage2_makes_novel_motion_more_consistent(tmp_path, clips, face_mesh_we
         clips,
         face_mesh_weights[0].parent,
         **longer,
-        weights=train_stage2.Weights(100, 2, 0, 0, 0, 1, 1),
+        weights=train_stage2.Weights(100, 2, 2, 0, 0, 0, 1, 1),
     )
     with_terms = train(
         tmp_path / "with",
         clips,
         face_mesh_weights[0].parent,
         **longer,
-        weights=train_stage2.Weights(100, 2, 0, 1, 0, 1, 1),
+        weights=train_stage2.Weights(100, 2, 2, 0, 1, 0, 1, 1),
     )
     logs = [np.genfromtxt(path.with_name("history.tsv"), names=True) for path in (without, with_terms)]
     assert logs[1]["consistency"][-15:].mean() < 0.9 * logs[0]["consistency"][-15:].mean()
