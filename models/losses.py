@@ -32,6 +32,7 @@ def importance(boxes: Tensor, size: int, weights: Sequence[float]) -> Tensor:
     low, high = boxes[..., :2, None], boxes[..., 2:, None]  # (B, n, 2, 1)
     across, down = ((low <= place) & (place < high)).unbind(2)  # (B, n, size) each
     inside = (down[..., :, None] & across[..., None, :]).float().unbind(1)  # each (B, size, size)
+    # numbers, not a tensor made of them: a CUDA graph takes nothing from the host
     weighed = [weight * box for weight, box in zip(weights, inside, strict=True)]
     found = 1 + torch.stack(weighed).amax(0).unsqueeze(1)
     return found / found.mean((2, 3), keepdim=True)

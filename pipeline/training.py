@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipeline import stores
-from pipeline.blinks import borrow_eyes, borrow_lids, lenders, shut_eyes
+from pipeline.blinks import EYES, borrow_eyes, borrow_lids, lenders, shut_eyes
 from pipeline.code_digest import code_digest
 from pipeline.errors import InputError
 from pipeline.files import sha256, whole
@@ -47,7 +47,7 @@ class Schedule:
         return self.rate * rise * (0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.decay else 1.0)
 
 
-REGIONS = slice(48, 68), slice(36, 42), slice(42, 48)  # landmarks of the mouth and of each eye
+REGIONS = slice(48, 68), *EYES  # landmarks of the mouth and of each eye
 HALF = 0.75  # of a region's box, in extents of its landmarks: half as wide again
 
 
