@@ -42,7 +42,7 @@ def open_perception(
         files = [find("deca", networks)]
         phi = DecaConsistency(load_deca(files[0]), torch.from_numpy(store.landmarks), size)
     else:
-        if store.mesh.shape[1:] != (478, 3):
+        if not store.has_mesh:
             raise InputError(
                 f"{face}: {store.tracker} keeps no face mesh; delete it and run again with components.face"
             )

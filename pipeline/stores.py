@@ -77,6 +77,10 @@ class Face:
     weights: str  # sha256 of the weights in use
     clip: str = ""  # identity of the frames, which the step knows and the tracker does not
 
+    @property
+    def has_mesh(self) -> bool:
+        return self.mesh.shape[1:] == (478, 3)
+
     def since(self, start: int) -> "Face":
         """The frames from `start` on, without the mesh, which may be long and stays on disk."""
         names = ("pose", "expression", "position", "landmarks", "valid")

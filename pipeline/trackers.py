@@ -88,7 +88,7 @@ class IrisGaze:
         self.blink = blink
 
     def track(self, batches: Batches, face: stores.Face, fps: Fraction) -> stores.Gaze:
-        if face.mesh.shape[1:] != (478, 3):
+        if not face.has_mesh:
             raise InputError(f"{face.tracker} keeps no face mesh to read irises from; choose components.gaze: gaze360")
         found = mesh_parameters(face.mesh, face.neutral, size=1)  # the size matters to the position only
         open_eyes = found["openness"] >= self.blink * np.median(found["openness"][face.valid])

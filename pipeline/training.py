@@ -108,7 +108,7 @@ def lenders_of(face: Path, tracked: stores.Face, count: int, share: float) -> di
     """Which of the first `count` frames borrow shut eyes, and from which; see `pipeline.blinks.lenders`."""
     if not share:
         return {}
-    if tracked.mesh.shape[1:] != (478, 3):
+    if not tracked.has_mesh:
         raise InputError(f"{face}: {tracked.tracker} does not see lids, so no eyes can be shut by them; set blinks: 0")
     valid = tracked.valid[:count]
     shut = shut_eyes(tracked.expression[:count], tracked.neutral)
