@@ -38,8 +38,9 @@ LIDS = (159, 145, 386, 374)
 CHIN = 152
 EXPRESSIVE = OUTER_LIPS + INNER_LIPS + BROWS + LIDS + (CHIN,)  # 25 points x (x, y) = 50 numbers
 EXPRESSION_UNIT = 0.05  # eye distances
-SPOKEN = tuple(  # places in the expression that speech moves: lips and chin, not brows and lids
-    2 * place + axis for place, point in enumerate(EXPRESSIVE) if point not in BROWS + LIDS for axis in (0, 1)
+PLACES = {point: (2 * k, 2 * k + 1) for k, point in enumerate(EXPRESSIVE)}  # of a point's x and y in the expression
+SPOKEN = tuple(  # places that speech moves: lips and chin, not brows and lids
+    place for point, both in PLACES.items() if point not in BROWS + LIDS for place in both
 )
 
 JAW = (199, 17)  # front of the chin and lower lip drop with the jaw; lower on the chin the mesh slides as the head nods

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.face_parameters import EXPRESSION_UNIT, EXPRESSIVE, LIDS
+from models.face_parameters import EXPRESSION_UNIT, LIDS, PLACES
 
 SHUT = 0.5  # of the gap between the lids of the neutral face
 EYES = slice(36, 42), slice(42, 48)  # of the 68 landmarks, from one corner round to the other and back
 NOSE = 33  # its base, another of them: with an eye's corners it says how the face lies in the picture
 MARGIN = 0.5  # widths of the eye: what is lent of the skin around, all that a blink moves, but not the brow
-LID_NUMBERS = [2 * EXPRESSIVE.index(point) + axis for point in LIDS for axis in (0, 1)]  # of the expression
+LID_NUMBERS = [place for point in LIDS for place in PLACES[point]]  # of the expression
 
 
 def shut_eyes(expression: np.ndarray, neutral: np.ndarray) -> np.ndarray:

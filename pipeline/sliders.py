@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.face_parameters import BROWS, EXPRESSIVE, LIDS
+from models.face_parameters import BROWS, LIDS, PLACES
 from pipeline.motion import JAW, Motion
 
 WIDER = 0.25  # of the footage's range, added at both ends: Stage II learns more than the footage shows
@@ -119,8 +119,8 @@ def measures() -> Tensor:
 
 def mean(points: tuple, axis: int) -> Tensor:
     """(50,): weights of the mean of these mesh points' x (0) or y (1)."""
-    weights = torch.zeros(2 * len(EXPRESSIVE))
-    weights[[2 * EXPRESSIVE.index(point) + axis for point in points]] = 1 / len(points)
+    weights = torch.zeros(2 * len(PLACES))
+    weights[[PLACES[point][axis] for point in points]] = 1 / len(points)
     return weights
 
 
