@@ -72,7 +72,7 @@ class FaceReader(nn.Module):
 
 
 class Neutral(NamedTuple):
-    """A person at rest: their face, and the medians that `pipeline.motion.neutral` takes."""
+    """A person at rest: their face, and what `pipeline.motion.neutral` takes."""
 
     neutral: Tensor  # (478, 3) eye distances
     pose: Tensor  # (6,)
@@ -87,7 +87,9 @@ class NeutralFace(nn.Module):
     def forward(self, landmarks: Tensor) -> Neutral:
         neutral = neutral_of(landmarks)
         found = FaceParameters(neutral)(landmarks, FRAME)
-        return Neutral(neutral, **{name: found[name].median(0).values for name in Neutral._fields[1:]})
+        rest = {name: found[name].median(0).values for name in Neutral._fields[1:]}
+        rest["pose"] = torch.cat([rest["pose"][:3], torch.zeros(3)])  # of the jaw: no shift from the neutral
+        return Neutral(neutral, **rest)
 
 
 def image_of(frame: Tensor) -> Tensor:

@@ -79,9 +79,12 @@ def to(motion: Motion, device: torch.device) -> Motion:
 
 
 def neutral(motion: Motion) -> Motion:
-    """How the person is most of the time: (1, d) medians. The expression's neutral is zero already, by the tracker."""
-    medians = {name: motion[name].median(0, keepdim=True).values for name in TRACKED}
-    return medians | {"expression": torch.zeros_like(medians["expression"])}
+    """How the person is most of the time: (1, d) medians. Expression and jaw are zero at rest already, by the tracker:
+    the jaw's median is that of a mouth half open where somebody talks, and would not go with a face at rest."""
+    rest = {name: motion[name].median(0, keepdim=True).values for name in TRACKED}
+    rest["expression"].zero_()
+    rest["pose"][:, JAW] = 0
+    return rest
 
 
 def transferred(motion: Motion, own: Motion, target: Motion, how: Transfer) -> Motion:

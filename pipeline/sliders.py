@@ -47,8 +47,7 @@ def sliders(motion: Motion, still: Motion, named: bool, positioned: bool) -> lis
         angle("yaw", "Head", "Turn", "pose", 1, motion, still),
         angle("pitch", "Head", "Nod", "pose", 0, motion, still),
         angle("roll", "Head", "Tilt", "pose", 2, motion, still),
-        angle("jaw", "Head", "Jaw", "pose", 3, motion, still),
-        *(faces(motion) if named else numbered(motion)),
+        *(faces(motion) if named else [angle("jaw", "Head", "Jaw", "pose", 3, motion, still), *numbered(motion)]),
         angle("look_across", "Eyes", "Left and right", "gaze", 0, motion, still, sign=-1),
         angle("look_up", "Eyes", "Down and up", "gaze", 1, motion, still),
     ]
@@ -88,7 +87,8 @@ def numbered(motion: Motion) -> list[Slider]:
 
 
 def faces(motion: Motion) -> list[Slider]:
-    """Mouth, smile, brows and blink, in percent of the most that the footage shows."""
+    """Mouth, smile, brows and blink, in percent of the most that the footage shows. The jaw goes with the mouth: it is
+    read off the same points, and alone would contradict them."""
     names = {"mouth": "Mouth open", "smile": "Smile", "brows": "Brows up", "blink": "Blink"}
     weights = measures()  # (50, 4)
     steps = directions(motion, weights)  # (4, 53)
@@ -130,7 +130,7 @@ def directions(motion: Motion, weights: Tensor) -> Tensor:
     Least squares over the footage, drawn by RIDGE to the shortest change of the measures' own points; a step along one
     direction is 1 in its measure and 0 in the others, exactly.
     """
-    moving = torch.cat([motion["expression"], motion["pose"][:, JAW] - motion["pose"][:, JAW].median(0).values], 1)
+    moving = torch.cat([motion["expression"], motion["pose"][:, JAW]], 1)
     scores = motion["expression"] @ weights
     shortest = torch.cat([torch.linalg.pinv(weights), torch.zeros(weights.shape[1], 3)], 1)
     square = scores.T @ scores

@@ -21,6 +21,15 @@ def test_relative_transfer_gives_the_neutral_driver_the_targets_neutral():
         torch.testing.assert_close(moved[name], target[name])
 
 
+def test_a_mouth_at_rest_is_shut_however_much_its_owner_talks():
+    talks, listens = random_motion(9), random_motion(9, seed=1)
+    talks["pose"][:, motion.JAW] += 0.3
+    moved = motion.transferred(talks, motion.neutral(talks), motion.neutral(listens), "relative")
+    for name, part in (("expression", slice(None)), ("pose", motion.JAW)):
+        assert torch.equal(moved[name][:, part], talks[name][:, part])
+        assert (motion.neutral(talks)[name][:, part] == 0).all()
+
+
 def test_relative_transfer_measures_shifts_in_face_sizes():
     own = motion.neutral(random_motion(5))
     target = {name: value.clone() for name, value in own.items()}

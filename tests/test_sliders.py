@@ -1,5 +1,6 @@
 """Sliders: directions in the motion's numbers."""
 
+import pytest
 import torch
 
 from models.face_parameters import EXPRESSIVE
@@ -60,4 +61,12 @@ def test_a_slider_reaches_beyond_the_footage_on_both_sides():
 def test_names_are_given_only_where_the_expressions_places_have_a_meaning():
     motion = footage()
     names = [slider.id for slider in sliders(motion, neutral(motion), named=False, positioned=False)]
-    assert "smile" not in names and "expression_1" in names and "size" not in names
+    assert "smile" not in names and {"expression_1", "jaw"} <= set(names) and "size" not in names
+
+
+def test_a_jaw_that_is_read_off_the_mouths_points_goes_with_the_mouth():
+    motion = footage()
+    motion["pose"][:, 3] = 0.02 * (motion["expression"] @ measures()[:, 0])
+    found = {slider.id: slider for slider in sliders(motion, neutral(motion), named=True, positioned=True)}
+    step = torch.tensor(found["mouth"].direction["expression"]) @ measures()[:, 0]
+    assert "jaw" not in found and found["mouth"].direction["pose"][3] == pytest.approx(0.02 * step.item(), rel=0.1)
