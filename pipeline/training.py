@@ -47,8 +47,10 @@ class Schedule:
         return self.rate * rise * (0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.decay else 1.0)
 
 
-REGIONS = slice(48, 68), *EYES  # landmarks of the mouth and of each eye
-HALF = 0.75  # of a region's box, in extents of its landmarks: half as wide again
+REGIONS = (  # landmarks, and how far their box reaches across and down from its middle, in the larger of their extents
+    (slice(48, 68), (0.75, 0.75)),  # mouth
+    *((eye, (0.65, 0.4)) for eye in EYES),  # flat, as what counts within a box counts less around
+)
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,11 @@ def lenders_of(face: Path, tracked: stores.Face, count: int, share: float) -> di
 
 
 def boxes(landmarks: np.ndarray) -> np.ndarray:
-    """(N, 68, 2) px -> (N, 3, 4): a square round each of `REGIONS`."""
+    """(N, 68, 2) px -> (N, 3, 4): a box round each of `REGIONS`."""
     found = []
-    for region in REGIONS:
+    for region, reach in REGIONS:
         low, high = landmarks[:, region].min(1), landmarks[:, region].max(1)
-        centre, half = (low + high) / 2, HALF * (high - low).max(1, keepdims=True)
+        centre, half = (low + high) / 2, reach * (high - low).max(1, keepdims=True)
         found.append(np.concatenate([centre - half, centre + half], 1))
     return np.stack(found, 1)
 

@@ -142,10 +142,13 @@ def test_held_out_and_faceless_frames_are_never_learned(tmp_path):
 def test_regions_hold_mouth_and_eyes_in_the_pictures_own_pixels(tmp_path):
     landmarks = np.full((24, 68, 2), 8, np.float32)
     landmarks[:, 48], landmarks[:, 54] = (4, 12), (12, 14)  # of a mouth 8 wide and 6 high with the others
+    landmarks[:, 36, 0] = 4  # of an eye 4 wide
     clip = write_clip(tmp_path / "clip", size=32, landmarks=landmarks)
     data = training.load_performing(**clip, audio=None, size=16, held_out=0.25, blinks=0, device=torch.device("cpu"))
     assert data.regions.shape == (18, 3, 4)
-    assert data.regions[0].tolist() == [[1, 2.5, 7, 8.5], [4, 4, 4, 4], [4, 4, 4, 4]]
+    mouth, eye, point = data.regions[0].tolist()
+    assert mouth == [1, 2.5, 7, 8.5] and point == [4, 4, 4, 4]
+    assert eye == pytest.approx([1.7, 3.2, 4.3, 4.8]), "flat"
 
 
 def test_every_epoch_sees_each_frame_once():
