@@ -47,7 +47,7 @@ def sliders(motion: Motion, still: Motion, named: bool, positioned: bool) -> lis
         angle("yaw", "Head", "Turn", "pose", 1, motion, still),
         angle("pitch", "Head", "Nod", "pose", 0, motion, still),
         angle("roll", "Head", "Tilt", "pose", 2, motion, still),
-        *(faces(motion) if named else [angle("jaw", "Head", "Jaw", "pose", 3, motion, still), *numbered(motion)]),
+        *(faces(motion) if named else numbered(motion, still)),
         angle("look_across", "Eyes", "Left and right", "gaze", 0, motion, still, sign=-1),
         angle("look_up", "Eyes", "Down and up", "gaze", 1, motion, still),
     ]
@@ -75,10 +75,11 @@ def shift(id: str, name: str, place: int, step: float, motion: Motion, still: Mo
     return Slider(id, "Place", name, " %", low, high, {"position": unit(3, place, step)})
 
 
-def numbered(motion: Motion) -> list[Slider]:
-    """The first numbers of an expression whose places have no names: those of DECA come in order of their share."""
+def numbered(motion: Motion, still: Motion) -> list[Slider]:
+    """The jaw, and the first numbers of an expression whose places have no names: those of DECA come in order of their
+    share."""
     many = motion["expression"].shape[1]
-    found = []
+    found = [angle("jaw", "Head", "Jaw", "pose", 3, motion, still)]
     for place in range(4):
         low, high = ends(motion["expression"][:, place] * 10, "%")
         direction = {"expression": unit(many, place, 0.1)}
