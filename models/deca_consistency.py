@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.deca import crop_faces
+from models.face_parameters import crop_units, pixels
 
 
 class DecaConsistency(nn.Module):
@@ -20,7 +21,7 @@ class DecaConsistency(nn.Module):
     def __init__(self, deca: nn.Module, landmarks: Tensor, size: int):
         super().__init__()
         self.deca = deca.eval().requires_grad_(False)
-        self.register_buffer("landmarks", landmarks / size)
+        self.register_buffer("landmarks", crop_units(landmarks, size))
 
     def forward(self, images: Tensor, motion: dict[str, Tensor], texture: Tensor) -> tuple[dict[str, Tensor], None]:
         """Find pose (B, 6) and expression (B, 50) in images (B, 3, S, S) in [0, 1].
@@ -29,7 +30,7 @@ class DecaConsistency(nn.Module):
             motion: what the pictures were to show; of no use here.
             texture: (B,) index of each picture's texture frame.
         """
-        crops = crop_faces(images, self.landmarks[texture] * images.shape[-1])
+        crops = crop_faces(images, pixels(self.landmarks[texture], images.shape[-1]))
         found = self.deca(crops)
         return {name: found[name] for name in ("pose", "expression")}, None
 

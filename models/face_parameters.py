@@ -130,7 +130,8 @@ class FaceParameters(nn.Module):
     def forward(self, landmarks: Tensor, size: int) -> dict[str, Tensor]:
         """
         Args:
-            landmarks: (B, 478, 3) px of an image of `size` x `size` px; the depth is not used.
+            landmarks: (B, 478, 3) px of an image of `size` x `size` px, integers at the centres of pixels; the depth
+                is not used.
 
         Returns:
             pose: (B, 6) head axis-angle and jaw axis-angle, rad, as DECA: x right, y up, z to the viewer. Positive
@@ -151,7 +152,7 @@ class FaceParameters(nn.Module):
             return {
                 "pose": torch.cat([axis_angle(rotation), jaw_angle(moved)], 1),
                 "expression": pick(moved, EXPRESSIVE).flatten(1) / EXPRESSION_UNIT,
-                "position": torch.cat([centre * 2 / size - 1, scale[:, None] * 2 / size], 1),
+                "position": torch.cat([crop_units(centre, size), scale[:, None] * 2 / size], 1),
                 "gaze": self._gaze(mesh, rotation),
                 "openness": eye_openness(mesh),
             }
@@ -207,6 +208,16 @@ class HeadFit(nn.Module):
         scale = trace / 2
         centre = mean - scale[:, None] * (rows @ self.mean)
         return rotation, scale, centre
+
+
+def crop_units(px: Tensor | np.ndarray, size: int) -> Tensor | np.ndarray:
+    """Places in px, integers at the centres of pixels, to units in which a picture `size` wide spans [-1, 1]."""
+    return (px + 0.5) * (2 / size) - 1
+
+
+def pixels(units: Tensor, size: int) -> Tensor:
+    """`crop_units` undone."""
+    return (units + 1) * (size / 2) - 0.5
 
 
 def face_plane(landmarks: Tensor, template: Tensor, rotation: Tensor, scale: Tensor, centre: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.face_mesh import FaceMesh, box_of, crop_faces, to_image
-from models.face_parameters import FaceParameters
+from models.face_parameters import FaceParameters, pixels
 
 # What eq. 5 compares, and the tracker's own noise in it. No gaze: irises are a few pixels wide, and a portrait that
 # must please the mesh there paints them bright instead of turning them; it learns gaze from the person's own frames.
@@ -29,7 +29,7 @@ class MeshConsistency(nn.Module):
         super().__init__()
         self.mesh, self.parameters_of = mesh.eval().requires_grad_(False), FaceParameters(neutral)
         boxes = box_of(landmarks)
-        centre, face = (motion["position"][:, :2] + 1) / 2 * size, motion["position"][:, 2:] / 2 * size
+        centre, face = pixels(motion["position"][:, :2], size), motion["position"][:, 2:] / 2 * size
         offset = turn((boxes[:, :2] - centre) / face, motion["pose"][:, 2])
         self.register_buffer("offset", offset.median(0).values)  # of the box from the face's centre, in face sizes
         self.register_buffer("side", (boxes[:, 2:3] / face).median(0).values)
@@ -38,7 +38,7 @@ class MeshConsistency(nn.Module):
         """(B, 4) face boxes that `motion` implies in a picture `size` wide."""
         roll = motion["pose"][:, 2]
         face = motion["position"][:, 2:] / 2 * size
-        centre = (motion["position"][:, :2] + 1) / 2 * size + turn(self.offset.expand(len(roll), 2), -roll) * face
+        centre = pixels(motion["position"][:, :2], size) + turn(self.offset.expand(len(roll), 2), -roll) * face
         return torch.cat([centre, self.side * face, -roll[:, None]], 1)
 
     def forward(

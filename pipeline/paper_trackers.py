@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from models.deca import crop_faces, load_deca
+from models.face_parameters import crop_units
 from models.gaze360 import head_boxes, load_gaze360, prepare_heads, windows
 from models.landmarks68 import Landmarks68
 from pipeline import stores
@@ -81,7 +82,7 @@ class Gaze360:
 def box_position(landmarks: np.ndarray, size: int) -> np.ndarray:
     """(N, 68, 2) px -> (N, 3): centre and side of the box around the landmarks, crop units [-1, 1]."""
     low, high = landmarks.min(1), landmarks.max(1)
-    return np.concatenate([(low + high) / size - 1, (high - low).mean(1, keepdims=True) * 2 / size], 1)
+    return np.concatenate([crop_units((low + high) / 2, size), (high - low).mean(1, keepdims=True) * 2 / size], 1)
 
 
 def filled(rows: np.ndarray, valid: np.ndarray) -> np.ndarray:

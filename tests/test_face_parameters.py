@@ -82,8 +82,14 @@ def test_neutral_face_from_the_front_is_all_zero(parameters, neutral):
 
 
 def test_position_follows_shift_and_size(parameters, neutral):
-    found = parameters(seen(neutral, eyes=32.0, x=64.0, y=192.0), SIZE)["position"][0]
+    found = parameters(seen(neutral, eyes=32.0, x=63.5, y=191.5), SIZE)["position"][0]
     assert found.tolist() == pytest.approx([-0.5, 0.5, 0.25])
+
+
+def test_a_picture_of_half_the_size_shows_the_face_at_the_same_position(parameters, neutral):
+    landmarks = seen(neutral)
+    whole, half = parameters(landmarks, SIZE), parameters((landmarks + 0.5) / 2 - 0.5, SIZE // 2)  # edges are kept
+    assert (half["position"] - whole["position"]).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("angles", [(0, 0.5, 0), (0.3, 0, 0), (0.2, -0.4, 0.3)])

@@ -48,6 +48,9 @@ def test_a_smaller_picture_is_consistent_with_the_same_motion(tracked):
     found, _ = phi(half, motion)
     assert (found["pose"] - motion["pose"]).abs().max() < 0.08
     assert (found["position"] - motion["position"]).abs().max() < 0.04
+    whole, _ = phi(images, motion)
+    shift = (found["position"] - whole["position"]).mean(0)[:2]
+    assert shift.abs().max() < 0.25 * 2 / half.shape[-1]  # a quarter of its pixels
 
 
 def test_the_wrong_picture_is_inconsistent_and_its_gradient_reaches_the_face(tracked):
