@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from models.crop_units import crop_units, pixels
 from models.deca import crop_faces
-from models.face_parameters import crop_units, pixels
 
 
 class DecaConsistency(nn.Module):

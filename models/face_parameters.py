@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.crop_units import crop_units
+
 REFERENCE = Path(__file__).parent / "face_reference.npy"  # (478, 3)
 
 # Points of the skull as far as a face shows them, by weight in the fit of the head pose. The nose's tip is not among
@@ -208,16 +210,6 @@ class HeadFit(nn.Module):
         scale = trace / 2
         centre = mean - scale[:, None] * (rows @ self.mean)
         return rotation, scale, centre
-
-
-def crop_units(px: Tensor | np.ndarray, size: int) -> Tensor | np.ndarray:
-    """Places in px, integers at the centres of pixels, to units in which a picture `size` wide spans [-1, 1]."""
-    return (px + 0.5) * (2 / size) - 1
-
-
-def pixels(units: Tensor, size: int) -> Tensor:
-    """`crop_units` undone."""
-    return (units + 1) * (size / 2) - 0.5
 
 
 def face_plane(landmarks: Tensor, template: Tensor, rotation: Tensor, scale: Tensor, centre: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.audio import AudioEncoder
+from models.crop_units import crop_units
 
 COORDINATE_FREQUENCIES = 10  # N_x of the paper
 HEAD_FREQUENCIES = 8  # for the coordinates in the head's own frame
@@ -251,6 +252,6 @@ class Generator(nn.Module):
 
 def pixel_grid(size: int) -> Tensor:
     """(1, 2, size, size): x and y of the pixel centres in [-1, 1]."""
-    axis = (torch.arange(size) + 0.5) / size * 2 - 1
+    axis = crop_units(torch.arange(size), size)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack([x, y])[None]

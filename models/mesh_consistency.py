@@ -7,8 +7,9 @@ gradient reaches every pixel of the face.
 import torch
 from torch import Tensor, nn
 
+from models.crop_units import pixels
 from models.face_mesh import FaceMesh, box_of, crop_faces, to_image
-from models.face_parameters import FaceParameters, pixels
+from models.face_parameters import FaceParameters
 
 # What eq. 5 compares, and the tracker's own noise in it. No gaze: irises are a few pixels wide, and a portrait that
 # must please the mesh there paints them bright instead of turning them; it learns gaze from the person's own frames.

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from models.crop_units import crop_units
 from models.deca import crop_faces, load_deca
-from models.face_parameters import crop_units
 from models.gaze360 import head_boxes, load_gaze360, prepare_heads, windows
 from models.landmarks68 import Landmarks68
 from pipeline import stores
