@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import device, train_stage1, training
+from pipeline import train_stage1, training
 from pipeline.errors import InputError
 from pipeline.motion import load_motion
 from pipeline.portrait import Layout, Renderer, load_portrait
@@ -179,14 +179,14 @@ def test_the_learning_rate_rises_and_falls():
 
 @pytest.mark.parametrize("launch", [in_two_processes, on_two_nodes])
 def test_two_processes_learn_what_one_does(tmp_path, monkeypatch, launch):
-    monkeypatch.setattr(device, "has_bfloat16", lambda place: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     clip = write_clip(tmp_path / "clip")
     one, two = tmp_path / "one", tmp_path / "two"
     train(one, clip, images=200)
     script = tmp_path / "train_in_float32.py"  # bfloat16 would round each process's part of a sum differently
     script.write_text(
-        "from pathlib import Path\nfrom pipeline import device\nfrom tests.test_train_stage1 import train\n"
-        "device.has_bfloat16 = lambda place: False\n"
+        "from pathlib import Path\nfrom tests.test_train_stage1 import train\nimport torch\n"
+        "torch.ops.mkldnn._is_mkldnn_bf16_supported = lambda: False\n"
         f"clip = {{name: Path({str(tmp_path / 'clip')!r}) / f'{{name}}.h5' for name in ('frames', 'face', 'gaze')}}\n"
         f"train(Path({str(two)!r}), clip, images=200)\n"
     )
