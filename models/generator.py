@@ -216,6 +216,11 @@ class Generator(nn.Module):
         x = self.up2(self.up1(self.trunk(x)).relu_()).relu_()
         return self.out(x).float().sigmoid(), colours  # eight bits of bfloat16 would show as bands
 
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """Of the layers whose outputs are features of the picture, neither colours nor heard."""
+        parts = [self.mlp, self.trunk, self.up1, self.up2]
+        return [each for part in parts for each in part.parameters() if each.dim() > 1]
+
     def decoder(self) -> list[nn.Module]:
         """What half precision renders; the MLP stays in float32."""
         return [self.trunk, self.up1, self.up2, self.out]

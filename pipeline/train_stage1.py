@@ -26,6 +26,7 @@ from pipeline.training import (
     learn,
     load_performing,
     note,
+    optimisers_of,
     samples,
     steps,
     write_history,
@@ -84,14 +85,14 @@ def main(
     drawing = Preview(
         preview, "Stage I", (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
     )
-    optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
+    optimisers = optimisers_of(generator, codes, schedule)
     settings = asdict(layout) | asdict(schedule) | asdict(weights) | {"held_out": held_out, "blinks": blinks}
     parts = {
         "generator": generator,
         "average": average.network,
         "codes": codes,
-        "optimiser": optimiser,
         "preview": drawing,
+        **optimisers,
     }
     belongs = fingerprint("pipeline.train_stage1", settings, [frames, face, gaze, *filter(None, [audio])])
     checkpoint = Checkpoint(out, belongs, parts, schedule.save_minutes)
@@ -115,7 +116,8 @@ def main(
         if layout.driving == "audio":
             heard = generator.listen.heard_expression(data.motion["audio"][index])
             terms["lips"] = losses.lips(heard, data.motion["expression"][index], spoken)
-        optimiser.zero_grad(set_to_none=True)
+        generator.zero_grad()
+        codes.zero_grad()
         sum(getattr(weights, name) * term for name, term in terms.items()).backward()
         return {name: term.detach() for name, term in terms.items()}
 
@@ -123,7 +125,7 @@ def main(
     order = samples(data.valid, schedule.steps, schedule.batch, schedule.seed)
     for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: Stage I"):
         terms = replay(index=processes.part(order[step]))
-        learn(optimiser, schedule.rate_at(step))
+        learn(optimisers.values(), schedule.rate_at(step))
         average.update(step)
         drawing.draw_if_due(step + 1, learned)
         if (step + 1) % max(1, schedule.steps // 50) == 0:

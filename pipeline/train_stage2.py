@@ -46,6 +46,7 @@ from pipeline.training import (
     learn,
     load_performing,
     note,
+    optimisers_of,
     samples,
     steps,
     write_history,
@@ -138,14 +139,14 @@ def main(
         preview, stage_of(out), (frames, face, gaze, audio), held_out=held_out, steps=schedule.steps, size=layout.size
     )
     judge = Discriminator(channels=critic.channels).to(place, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam([*generator.parameters(), *codes.parameters()], lr=schedule.rate, fused=True)
+    optimisers = optimisers_of(generator, codes, schedule)
     judge_optimiser = torch.optim.Adam(judge.parameters(), lr=critic.rate, betas=(0.5, 0.999), fused=True)
     settings = asdict(schedule) | asdict(weights) | {"critic": asdict(critic), "held_out": held_out}
     settings |= {"blinks": blinks, "transfer": transfer}
     inputs = [stage1, frames, face, gaze, *auxiliary_face, *auxiliary_gaze, *files]
     inputs += [*filter(None, [audio]), *(auxiliary_audio or [])]
     parts = {"generator": generator, "average": average.network, "codes": codes, "judge": judge}
-    parts |= {"optimiser": optimiser, "judge_optimiser": judge_optimiser, "preview": drawing}
+    parts |= {"judge_optimiser": judge_optimiser, "preview": drawing, **optimisers}
     belongs = fingerprint("pipeline.train_stage2", settings, inputs)
     checkpoint = Checkpoint(out, belongs, parts, schedule.save_minutes)
     first, log = checkpoint.resume()
@@ -182,7 +183,8 @@ def main(
         if layout.driving == "audio":
             heard = generator.listen.heard_expression(data.motion["audio"][index])
             terms["lips"] = losses.lips(heard, data.motion["expression"][index], spoken)
-        optimiser.zero_grad(set_to_none=True)
+        generator.zero_grad()
+        codes.zero_grad()
         sum(getattr(weights, name) * term for name, term in terms.items()).backward()
 
         # the discriminator's term, 6
@@ -200,8 +202,8 @@ def main(
     others = samples(torch.arange(len(texture), device=place), schedule.steps, half, schedule.seed + 1)
     for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: {stage_of(out)}"):
         terms = replay(index=processes.part(order[step]), other=processes.part(others[step]))
-        learn(optimiser, schedule.rate_at(step))
-        learn(judge_optimiser, critic.rate)
+        learn(optimisers.values(), schedule.rate_at(step))
+        learn([judge_optimiser], critic.rate)
         average.update(step)
         drawing.draw_if_due(step + 1, learned)
         if (step + 1) % max(1, schedule.steps // 50) == 0:

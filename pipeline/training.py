@@ -3,23 +3,26 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from models.generator import Generator
 from pipeline import stores
 from pipeline.blinks import EYES, borrow_eyes, borrow_lids, lenders, shut_eyes
 from pipeline.code_digest import code_digest
 from pipeline.errors import InputError
 from pipeline.files import sha256, whole
 from pipeline.motion import Motion, learned_frames, load_motion
+from pipeline.muon import Muon
 from pipeline.pictures import resized
 from pipeline.processes import average_gradients, is_first, mean_of_processes
 from pipeline.progress import progress, say
@@ -31,7 +34,8 @@ class Schedule:
 
     images: int  # training images seen in all
     batch: int  # images per step
-    rate: float  # Adam's learning rate at its highest
+    optimiser: Literal["muon", "adam"]  # of the generator's hidden layers; all else is Adam's
+    rate: float  # learning rate at its highest
     decay: bool  # lower the rate to zero along a cosine; else constant, as in the paper
     average: float  # decay per step of the averaged weights that render
     seed: int
@@ -146,12 +150,22 @@ def beside(index: Tensor, count: int) -> Tensor:
     return torch.where(index + 1 < count, index + 1, index - 1)
 
 
-def learn(optimiser: torch.optim.Optimizer, rate: float) -> None:
+def optimisers_of(generator: Generator, codes: nn.Module, schedule: Schedule) -> dict[str, torch.optim.Optimizer]:
+    """What changes a portrait's weights and latent codes, by name."""
+    hidden = generator.hidden_weights() if schedule.optimiser == "muon" else []
+    by_muon = set(hidden)
+    rest = [each for each in (*generator.parameters(), *codes.parameters()) if each not in by_muon]
+    found = {"adam": torch.optim.Adam(rest, lr=schedule.rate, fused=True)}
+    return found | {"muon": Muon(hidden, lr=schedule.rate)} if hidden else found
+
+
+def learn(optimisers: Iterable[torch.optim.Optimizer], rate: float) -> None:
     """Change the weights along their gradients, averaged over the processes."""
-    average_gradients(optimiser)
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.step()
+    for optimiser in optimisers:
+        average_gradients(optimiser)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.step()
 
 
 class Average:

@@ -153,7 +153,7 @@ def stage1_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
     schedule = Schedule(**config["train_stage1"]["schedule"])
     images = torch.rand(schedule.batch, 3, layout.size, layout.size, device=place)
     motion, code = still_motion(schedule.batch, place), torch.zeros(schedule.batch, layout.code, device=place)
-    twin = stage1_step(textbook(build_generator(layout).to(place)), motion, code, images)
+    twin = stage1_step(textbook(build_generator(layout).to(place)), schedule, motion, code, images)
     folder = clip["frames"].parent
     weights = train_stage1.Weights(**config["train_stage1"]["weights"])
 
@@ -171,7 +171,8 @@ def stage1_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
             device=config["device"],
         )
 
-    limit = operations(stage1_step(build_generator(layout).to(place), motion, code, images)) / rate
+    alone = replace(schedule, optimiser="adam")  # whose step has no products
+    limit = operations(stage1_step(build_generator(layout).to(place), alone, motion, code, images)) / rate
     name = f"Stage I step, batch {schedule.batch}, {layout.size} px"
     return row(name, place, lambda: per_step(train), lambda: timed(twin), limit)
 
@@ -190,7 +191,7 @@ def stage2_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
     motion = {name: value[:batch].to(place) for name, value in data.motion.items()}
     code, images = torch.zeros(batch, layout.code, device=place), torch.rand(batch // 2, 3, layout.size, layout.size)
     generator, judge = build_generator(layout).to(place), Discriminator(channels=critic.channels).to(place)
-    twin = stage2_step(textbook(generator), judge, perception.to(place), motion, code, images.to(place))
+    twin = stage2_step(textbook(generator), schedule, judge, perception.to(place), motion, code, images.to(place))
 
     def train(steps: int) -> None:
         train_stage2.main(
@@ -213,7 +214,8 @@ def stage2_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
         )
 
     pictures = images.new_zeros(batch, 3, layout.size, layout.size).to(place)
-    limit = operations(stage1_step(generator, motion, code, pictures)) / rate
+    alone = replace(schedule, optimiser="adam")  # whose step has no products
+    limit = operations(stage1_step(generator, alone, motion, code, pictures)) / rate
     return row(
         f"Stage II step, batch {batch}, {layout.size} px", place, lambda: per_step(train), lambda: timed(twin), limit
     )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from pipeline import train_stage1, training
 from pipeline.errors import InputError
 from pipeline.motion import load_motion
-from pipeline.portrait import Layout, Renderer, load_portrait
+from pipeline.portrait import Layout, Renderer, build_generator, load_portrait
 from pipeline.training import Schedule
 from tests.project_for_tests import in_two_processes, on_two_nodes
 from tests.stores_for_tests import write_clip
@@ -26,8 +28,8 @@ LAYOUT = Layout(
 
 
 def schedule(**changes) -> Schedule:
-    values = {"images": 160, "batch": 4, "rate": 3e-3, "decay": True, "average": 0.9, "seed": 0, "save_minutes": 1e9}
-    return Schedule(**values | changes)
+    values = {"images": 160, "batch": 4, "optimiser": "muon", "rate": 3e-3, "decay": True, "average": 0.9}
+    return Schedule(**values | {"seed": 0, "save_minutes": 1e9} | changes)
 
 
 def train(folder, clip, device="cpu", **changes):
@@ -70,6 +72,26 @@ def test_training_learns_the_picture(tmp_path):
     rows = np.genfromtxt(tmp_path / "history.tsv", names=True)
     assert rows["reconstruction"][-5:].mean() < 0.3 * rows["reconstruction"][0]
     assert rows["images"][-1] == 1200
+
+
+@pytest.mark.parametrize("driving", ["video", "audio"])
+def test_muon_and_adam_share_the_weights(driving):
+    generator = build_generator(replace(LAYOUT, driving=driving, fine_blocks=1))
+    codes = torch.nn.ParameterDict({"codes": torch.zeros(3, 4)})
+    names = {id(weight): name for name, weight in [*generator.named_parameters(), *codes.named_parameters()]}
+
+    def named(optimiser):
+        return [names[id(weight)] for group in optimiser.param_groups for weight in group["params"]]
+
+    muon, adam = (named(training.optimisers_of(generator, codes, schedule())[how]) for how in ("muon", "adam"))
+    assert sorted(muon + adam) == sorted(names.values())
+    assert {"mlp.0.weight", "mlp.1.weight", "trunk.down.weight", "trunk.blocks.0.first.weight", "up2.weight"} <= set(
+        muon
+    )
+    assert {"codes", "rgb.weight", "out.weight", "mlp.0.bias", "up2.bias"} <= set(adam)
+    assert not any("listen" in name for name in muon)
+    alone = training.optimisers_of(generator, codes, schedule(optimiser="adam"))
+    assert sorted(alone) == ["adam"] and sorted(named(alone["adam"])) == sorted(names.values())
 
 
 def test_half_precision_is_within_two_grey_levels_of_the_textbook(tmp_path):
