@@ -69,10 +69,10 @@ def orthogonal(matrices: Tensor) -> Tensor:
     a, b, c = QUINTIC
     matrices = matrices / matrices.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]  # no value above 1
     gram = matrices @ matrices.mT
-    one = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype).expand_as(gram)
-    scaling = one
-    for _ in range(ROUNDS):
+    one = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
+    change = scaling = torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
+    for _ in range(ROUNDS - 1):
+        gram = change @ gram @ change
         change = torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
         scaling = change @ scaling
-        gram = change @ gram @ change
     return scaling @ matrices
