@@ -6,6 +6,7 @@ without a GPU, runs the same code and none of this has any effect.
 
 import atexit
 import os
+from collections.abc import Collection
 
 import torch
 import torch.distributed as dist
@@ -56,10 +57,11 @@ def part(index: Tensor) -> Tensor:
     return index[dist.get_rank() :: dist.get_world_size()]
 
 
-def average_gradients(optimiser: torch.optim.Optimizer) -> None:
+def average_gradients(optimisers: Collection[torch.optim.Optimizer]) -> None:
     """Make the gradient of everything that is optimised the mean of all processes' gradients."""
     if dist.is_initialized():
-        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+        parameters = [parameter for group in groups for parameter in group["params"]]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for gradient, mean in zip(gradients, mean_of_processes(gradients), strict=True):
             gradient.copy_(mean)

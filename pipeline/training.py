@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,10 +159,10 @@ def optimisers_of(generator: Generator, codes: nn.Module, schedule: Schedule) ->
     return found | {"muon": Muon(hidden, lr=schedule.rate)} if hidden else found
 
 
-def learn(optimisers: Iterable[torch.optim.Optimizer], rate: float) -> None:
+def learn(optimisers: Collection[torch.optim.Optimizer], rate: float) -> None:
     """Change the weights along their gradients, averaged over the processes."""
+    average_gradients(optimisers)
     for optimiser in optimisers:
-        average_gradients(optimiser)
         for group in optimiser.param_groups:
             group["lr"] = rate
         optimiser.step()
