@@ -19,7 +19,7 @@ def test_presets_need_what_their_size_says():
 
 def test_on_a_gpu_the_time_is_that_of_its_own_steps(monkeypatch):
     monkeypatch.setattr(needs, "step_seconds", lambda layout, batch, place: 0.01 * batch)
-    images = 120000 + needs.GPU_STAGE2_FACTOR * 160000
+    images = 60000 + needs.GPU_STAGE2_FACTOR * 80000
     looking = needs.needs_of("default", 1e11, on_gpu=True).hours - 0.01 * images / 3600
     assert 0 < looking < 0.2
 
