@@ -22,14 +22,16 @@ import skimage.data
 import torch
 import tyro
 import yaml
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.discriminator import Discriminator
+from models.generator import Generator
 from pipeline import crop, make_actor, render, track_face, track_gaze, train_stage1, train_stage2
 from pipeline.device import GLIBC, has_bfloat16, keep_freed_memory, pick_device
 from pipeline.encoding import VideoWriter
 from pipeline.measure import decoded
-from pipeline.motion import still_motion
+from pipeline.motion import Motion, still_motion
 from pipeline.perception import open_perception
 from pipeline.portrait import Layout, Renderer, blank_portrait, build_generator, load_portrait
 from pipeline.provenance import laid_over
@@ -171,8 +173,7 @@ def stage1_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
             device=config["device"],
         )
 
-    alone = replace(schedule, optimiser="adam")  # whose step has no products
-    limit = operations(stage1_step(build_generator(layout).to(place), alone, motion, code, images)) / rate
+    limit = generator_operations(build_generator(layout).to(place), schedule, motion, code, images) / rate
     name = f"Stage I step, batch {schedule.batch}, {layout.size} px"
     return row(name, place, lambda: per_step(train), lambda: timed(twin), limit)
 
@@ -214,8 +215,7 @@ def stage2_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
         )
 
     pictures = images.new_zeros(batch, 3, layout.size, layout.size).to(place)
-    alone = replace(schedule, optimiser="adam")  # whose step has no products
-    limit = operations(stage1_step(generator, alone, motion, code, pictures)) / rate
+    limit = generator_operations(generator, schedule, motion, code, pictures) / rate
     return row(
         f"Stage II step, batch {batch}, {layout.size} px", place, lambda: per_step(train), lambda: timed(twin), limit
     )
@@ -334,6 +334,13 @@ def operations(function: Callable[[], object]) -> float:
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
+
+
+def generator_operations(
+    generator: Generator, schedule: Schedule, motion: Motion, code: Tensor, images: Tensor
+) -> float:
+    """Those of the generator in a training step; Adam's own are no matrix products."""
+    return operations(stage1_step(generator, replace(schedule, optimiser="adam"), motion, code, images))
 
 
 def product_rate(place: torch.device) -> float:
