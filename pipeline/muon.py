@@ -66,13 +66,18 @@ def orthogonal(matrices: Tensor) -> Tensor:
     """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonal(matrices.mT).mT
-    a, b, c = QUINTIC
     matrices = matrices / matrices.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]  # no value above 1
     gram = matrices @ matrices.mT
-    one = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
-    change = scaling = torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
+    change = scaling = quintic(gram)
     for _ in range(ROUNDS - 1):
         gram = change @ gram @ change
-        change = torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
+        change = quintic(gram)
         scaling = change @ scaling
     return scaling @ matrices
+
+
+def quintic(gram: Tensor) -> Tensor:
+    """(n, m, m): what a round multiplies the matrices by whose rows' products are `gram`."""
+    a, b, c = QUINTIC
+    one = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
+    return torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
