@@ -17,7 +17,7 @@ class Muon(torch.optim.Optimizer):
 
     A step is the gradient's momentum with all its singular values brought near 1: what few pictures show is learned as
     fast as what all of them do. `torch.optim.Muon` takes matrices alone, one after the other, and computes in bfloat16,
-    which many processors only emulate; here those of one shape go together, in their own precision.
+    which many processors only emulate; here they go together, in their own precision.
 
     Args:
         weights: (out, in) or (out, in, height, width) each; all must have gradients when `step` is called.
@@ -31,21 +31,14 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         """Change the weights along their gradients."""
         for group in self.param_groups:
-            alike = defaultdict(list)
-            for weight in group["params"]:
-                alike[weight.shape].append(weight)
-            for weights in alike.values():
-                self._step_together(weights, group["lr"])
-
-    def _step_together(self, weights: list[nn.Parameter], rate: float) -> None:
-        gradients = [weight.grad for weight in weights]
-        momenta = [self._momentum(weight) for weight in weights]
-        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
-        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
-        matrices = torch.stack([inputs_last(each).flatten(1) for each in ahead])
-        steps = orthogonal(matrices) * (-rate * STEP * max(matrices.shape[1:]) ** 0.5)
-        for weight, step in zip(map(inputs_last, weights), steps, strict=True):
-            weight.add_(step.view_as(weight))
+            weights = group["params"]
+            gradients = [weight.grad for weight in weights]
+            momenta = [self._momentum(weight) for weight in weights]
+            torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+            ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
+            steps = orthogonal([inputs_last(each).flatten(1) for each in ahead])
+            for weight, step in zip(map(inputs_last, weights), steps, strict=True):
+                weight.add_(step.view_as(weight), alpha=-group["lr"] * STEP * max(step.shape) ** 0.5)
 
     def _momentum(self, weight: nn.Parameter) -> Tensor:
         state = self.state[weight]
@@ -59,21 +52,32 @@ def inputs_last(weight: Tensor) -> Tensor:
     return weight.movedim(1, -1)
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
-    """(n, rows, columns) with the same singular vectors and values between 0.65 and 1.25, but where they are next to 0.
+def orthogonal(matrices: list[Tensor]) -> list[Tensor]:
+    """The same singular vectors, and values between 0.65 and 1.25, but where they are next to 0; of any shapes.
 
-    Newton and Schulz's iteration on the products of the rows with each other, which are small.
+    Newton and Schulz's iteration on the products of the shorter side's vectors with each other, which are small: all of
+    one size together.
     """
-    if matrices.shape[1] > matrices.shape[2]:
-        return orthogonal(matrices.mT).mT
-    matrices = matrices / matrices.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]  # no value above 1
-    gram = matrices @ matrices.mT
-    change = scaling = quintic(gram)
+    wide = [each if each.shape[0] <= each.shape[1] else each.mT for each in matrices]
+    alike, scales = defaultdict(list), {}
+    for place, each in enumerate(wide):
+        alike[len(each)].append(place)
+    for places in alike.values():
+        grams = torch.stack([wide[place] @ wide[place].mT for place in places])
+        squared = grams.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-24)[:, None, None]
+        scales |= zip(places, scaling(grams / squared) / squared.sqrt(), strict=True)  # no singular value above 1
+    found = [scales[place] @ each for place, each in enumerate(wide)]
+    return [step if step.shape == each.shape else step.mT for step, each in zip(found, matrices, strict=True)]
+
+
+def scaling(gram: Tensor) -> Tensor:
+    """(n, m, m): what brings the singular values near 1 of matrices, none above 1, whose rows' products are `gram`."""
+    change = total = quintic(gram)
     for _ in range(ROUNDS - 1):
         gram = change @ gram @ change
         change = quintic(gram)
-        scaling = change @ scaling
-    return scaling @ matrices
+        total = change @ total
+    return total
 
 
 def quintic(gram: Tensor) -> Tensor:
