@@ -76,8 +76,7 @@ def values(layout: dict) -> float:
     grid, channels = (layout["size"] // 4) ** 2, layout["channels"]
     blocks = layout["blocks"] * 2 * channels
     if layout["fine_blocks"]:
-        channels //= 2
-        blocks = blocks / 4 + layout["fine_blocks"] * 2 * channels
+        blocks = channels * (layout["blocks"] * 6 / 4 + layout["fine_blocks"] * 4)
     return grid * (layout["layers"] * layout["width"] + blocks + 4 * channels / 2 + 16 * channels / 4)
 
 
