@@ -85,9 +85,10 @@ def test_muon_and_adam_share_the_weights(driving):
 
     muon, adam = (named(training.optimisers_of(generator, codes, schedule())[how]) for how in ("muon", "adam"))
     assert sorted(muon + adam) == sorted(names.values())
-    features = {"mlp.0.weight", "mlp.1.weight", "trunk.down.weight", "trunk.blocks.0.first.weight", "up2.weight"}
+    features = {"mlp.0.weight", "mlp.1.weight", "trunk.down.weight", "trunk.blocks.0.expand.weight", "up2.weight"}
     assert features <= set(muon)
-    assert {"codes", "rgb.weight", "out.weight", "mlp.0.bias", "up2.bias"} <= set(adam)
+    others = {"codes", "rgb.weight", "out.weight", "mlp.0.bias", "up2.bias", "trunk.blocks.0.spread.weight"}
+    assert others <= set(adam)
     assert not any("listen" in name for name in muon)
     alone = training.optimisers_of(generator, codes, schedule(optimiser="adam"))
     assert sorted(alone) == ["adam"] and sorted(named(alone["adam"])) == sorted(names.values())
