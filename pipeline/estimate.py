@@ -20,10 +20,11 @@ def multiply_adds(layout: dict) -> float:
     """Multiply-adds of the generator for one image; `layout` is the config's `model` section."""
     grid, width, channels = (layout["size"] // 4) ** 2, layout["width"], layout["channels"]
     mlp = (layout["layers"] - 1) * width**2 + width * channels
-    blocks = layout["blocks"] * 2 * 9 * channels**2
     if layout["fine_blocks"]:  # pixels' channels are mixed twice in a block, its depthwise kernel hardly counts
         blocks = 2 * channels**2 * (layout["blocks"] + 2 * layout["fine_blocks"])
         blocks += 4 * width * channels + 4 * channels**2
+    else:
+        blocks = layout["blocks"] * 2 * 9 * channels**2
     doublings = 4 * 4 * channels * (channels // 2) + 16 * 4 * (channels // 2) * (channels // 4)
     return grid * (mlp + blocks + doublings + 16 * 49 * 3 * (channels // 4))
 

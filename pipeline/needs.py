@@ -74,9 +74,10 @@ def networks_of(config: dict) -> list[str]:
 def values(layout: dict) -> float:
     """Numbers that the generator computes on its way to one image."""
     grid, channels = (layout["size"] // 4) ** 2, layout["channels"]
-    blocks = layout["blocks"] * 2 * channels
     if layout["fine_blocks"]:
         blocks = channels * (layout["blocks"] * 6 / 4 + layout["fine_blocks"] * 4)
+    else:
+        blocks = layout["blocks"] * 2 * channels
     return grid * (layout["layers"] * layout["width"] + blocks + 4 * channels / 2 + 16 * channels / 4)
 
 
