@@ -56,6 +56,12 @@ class FaceMesh(nn.Module):
         landmarks = torch.cat([torch.cat([face, *irises], 1), torch.cat([depth, iris_depth], 1)[..., None]], -1)
         return Mesh(landmarks, points["conv_faceflag"][:, 0], [values[name] for name in self.TRUNK])
 
+    def features(self, faces: Tensor) -> list[Tensor]:
+        """`forward(faces).features`, in a third of its time."""
+        with torch.autocast(faces.device.type, enabled=False):
+            values = self.graph(faces.float(), self.TRUNK)
+        return [values[name] for name in self.TRUNK]
+
 
 class Faces(NamedTuple):
     boxes: Tensor  # (k, 4), best first

@@ -52,8 +52,8 @@ def perceptual(features: list[Tensor], texture: list[Tensor], weights: list[floa
 
 
 def each(x: Tensor) -> Tensor:
-    """(B, ...) -> (B,) means, in float32."""
-    return x.flatten(1).mean(1, dtype=torch.float32)
+    """(B, ...) -> (B,) means, in float32. `flatten` would copy channels_last, a mean's own gradient would lose it."""
+    return x.sum(tuple(range(1, x.dim())), dtype=torch.float32) / x[0].numel()
 
 
 def consistency(found: dict[str, Tensor], wanted: dict[str, Tensor], spread: dict[str, Tensor]) -> Tensor:

@@ -57,6 +57,11 @@ class MeshConsistency(nn.Module):
             found = self.mesh(crop_faces(images, boxes))
             return self.parameters_of(to_image(found.landmarks, boxes), size), found.features
 
+    def features(self, images: Tensor, motion: dict[str, Tensor]) -> list[Tensor]:
+        """The network's features alone, of the same crop."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.mesh.features(crop_faces(images, self.boxes(motion, images.shape[-1])))
+
     def spread(self, motion: dict[str, Tensor]) -> dict[str, Tensor]:
         """The unit in which eq. 5 counts each parameter: the person's own spread, motion (N, d), and a floor."""
         return {name: motion[name].std(0) + floor for name, floor in SPREAD_FLOOR.items()}

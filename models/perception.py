@@ -29,9 +29,9 @@ class Perception(nn.Module):
         return found, features if self.vgg is None else self.vgg_features(images)
 
     @torch.no_grad()
-    def features(self, images: Tensor, motion: dict[str, Tensor], texture: Tensor) -> list[Tensor]:
-        """The features alone, of real pictures."""
-        return self.consistency(images, motion, texture)[1] if self.vgg is None else self.vgg_features(images)
+    def features(self, images: Tensor, motion: dict[str, Tensor]) -> list[Tensor]:
+        """The features alone, of real pictures that show `motion`."""
+        return self.consistency.features(images, motion) if self.vgg is None else self.vgg_features(images)
 
     def vgg_features(self, images: Tensor) -> list[Tensor]:
         return list(self.vgg(images, layers=tuple(VGG_LAYERS)).values())

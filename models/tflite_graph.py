@@ -123,16 +123,24 @@ class TFLiteGraph(nn.Module):
         kept = set(self.returned.values())
         return [[n for n in set(inputs) if last[n] == i and n not in kept] for i, (inputs, _) in enumerate(self.wiring)]
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """x (B, 3, H, W), of the size the network was made for -> {tensor name: value}."""
+    def forward(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """x (B, 3, H, W), of the size the network was made for -> {tensor name: value}.
+
+        Args:
+            names: of those that are returned the only ones to return: nothing behind them is computed.
+        """
         if x.device.type == "cpu":  # depthwise convolutions are twice as fast so
             x = x.contiguous(memory_format=torch.channels_last)
-        values = {self.input: x}
+        wanted = {name: self.returned[name] for name in names or self.returned}
+        missing, values = set(wanted.values()), {self.input: x}
         for step, (inputs, output), spent in zip(self.steps, self.wiring, self._spent, strict=True):
             values[output] = step(*[values[n] for n in inputs])
+            missing.discard(output)
+            if not missing:
+                break
             for n in spent:
                 del values[n]
-        return {name: values[n] for name, n in self.returned.items()}
+        return {name: values[n] for name, n in wanted.items()}
 
 
 def _tensors(model: tflite.Model, graph: tflite.SubGraph) -> tuple[list[list[int]], dict[int, np.ndarray]]:
@@ -221,7 +229,7 @@ class MaxPool(Window):
 
 
 class FixedSlope(torch.autograd.Function):
-    """`F.prelu` whose slope is a constant: torch's own backward pass spends as long on the slope's gradient."""
+    """`F.prelu` whose slope is a constant: torch's own backward pass takes several times as long."""
 
     @staticmethod
     def forward(ctx, x: Tensor, slope: Tensor) -> Tensor:
@@ -231,9 +239,8 @@ class FixedSlope(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         x, slope = ctx.saved_tensors
-        slope = slope.view(-1, 1, 1)
         positive = torch.ops.aten.threshold_backward(gradient, x, 0)  # the gradient where x > 0, else 0
-        return torch.addcmul(gradient * slope, positive, 1 - slope), None
+        return positive.lerp(gradient, slope.view(-1, 1, 1)), None
 
 
 class PReLU(nn.Module):

@@ -172,7 +172,7 @@ def main(
         # the generator's terms: 3 and 8 on its own frames, 4, 5 and 7 on novel motion
         with half_precision(place):
             found, features = perception(novel, take(foreign, other), nearby)
-            real_features = perception.features(data.images[nearby].float() / 255, take(data.motion, nearby), nearby)
+            real_features = perception.features(data.images[nearby].float() / 255, take(data.motion, nearby))
         terms = {
             "reconstruction": losses.reconstruction(image[:half], colours[:half], truth, important),
             "perceptual": perception.perceptual(features, real_features),

@@ -53,6 +53,12 @@ def test_a_smaller_picture_is_consistent_with_the_same_motion(tracked):
     assert shift.abs().max() < 0.25 * 2 / half.shape[-1]  # a quarter of its pixels
 
 
+def test_the_features_alone_are_those_of_the_whole_pass(tracked):
+    images, _, motion, phi = tracked
+    _, features = phi(images, motion)
+    assert all(torch.equal(*pair) for pair in zip(features, phi.features(images, motion), strict=True))
+
+
 def test_the_wrong_picture_is_inconsistent_and_its_gradient_reaches_the_face(tracked):
     images, _, motion, phi = tracked
     image = images[1:2].clone().requires_grad_()

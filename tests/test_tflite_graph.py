@@ -32,6 +32,21 @@ def test_inner_tensors_are_returned_by_name(face_mesh_weights):
         TFLiteGraph(face_mesh_weights[0], keep=["nothing"])
 
 
+def test_nothing_is_computed_behind_the_values_asked_for(face_mesh_weights):
+    graph = TFLiteGraph(face_mesh_weights[0], keep=["p_re_lu_2", "p_re_lu_8"])
+    ran = []
+    for step in graph.steps:
+        step.register_forward_hook(lambda step, *_: ran.append(step))
+    image = torch.rand(1, 3, 192, 192)
+    everything = graph(image)
+    assert ran == list(graph.steps)
+    ran.clear()
+    some = graph(image, ["p_re_lu_8", "p_re_lu_2"])
+    assert list(some) == ["p_re_lu_8", "p_re_lu_2"]
+    assert all(torch.equal(values, everything[name]) for name, values in some.items())
+    assert len(ran) < len(graph.steps) / 4
+
+
 def test_an_unknown_operator_is_refused_by_name(face_mesh_weights, tmp_path):
     strange = tmp_path / "strange.tflite"
     strange.write_bytes(

@@ -118,7 +118,8 @@ def stage2_step(
         image, colours = generator(motion, code)
         novel = image[half:]
         found, features = perception(novel, foreign, texture)
-        real_features = perception.features(images, foreign, texture)
+        with torch.no_grad():
+            _, real_features = perception(images, foreign, texture)
         loss = losses.reconstruction(image[:half], colours[:half], images)
         loss = loss + perception.perceptual(features, real_features) + losses.consistency(found, foreign, spread)
         loss = loss + losses.adversarial_generator(judge(novel))
