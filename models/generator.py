@@ -190,10 +190,11 @@ class Generator(nn.Module):
                 self.register_buffer(f"{name}_mean", torch.zeros(dimensions))
                 self.register_buffer(f"{name}_scale", torch.ones(dimensions))
         self.register_buffer("grid", pixel_grid(size // 4), persistent=False)
-        self.register_buffer("grid_code", encode(self.grid, COORDINATE_FREQUENCIES), persistent=False)
+        pixels = encode(self.grid, COORDINATE_FREQUENCIES).movedim(1, -1).contiguous()  # (1, S/4, S/4, 40)
+        self.register_buffer("grid_code", pixels, persistent=False)
         head = 4 * HEAD_FREQUENCIES if "position" in self.inputs else 0
         frame = sum(2 * FREQUENCIES[n] * d if n in FREQUENCIES else d for n, d in self.inputs.items()) + code
-        self.split = (self.grid_code.shape[1], head, frame)
+        self.split = (self.grid_code.shape[-1], head, frame)
         self.mlp = nn.ModuleList([nn.Linear(sum(self.split), width)])
         self.mlp.extend(nn.Conv2d(width, width, 1) for _ in range(layers - 1))
         self.rgb = nn.Conv2d(width, 3, 1)
@@ -248,11 +249,10 @@ class Generator(nn.Module):
         """
         pixel, head, frame = self.mlp[0].weight.split(self.split, 1)
         vector = torch.cat([*[self.prepared(name, motion[name]) for name in self.inputs], code], 1)  # (B, frame)
-        of_frame = F.linear(vector, frame, self.mlp[0].bias)[..., None, None]
-        x = F.conv2d(self.grid_code, pixel[..., None, None]) + of_frame
+        x = F.linear(self.grid_code, pixel) + F.linear(vector, frame, self.mlp[0].bias)[:, None, None]
         if "position" in self.inputs:
-            x = x + F.conv2d(encode(self.head_coordinates(motion), HEAD_FREQUENCIES), head[..., None, None])
-        return x.contiguous(memory_format=torch.channels_last)  # (B, width, S/4, S/4)
+            x = x + F.linear(encode(self.head_coordinates(motion), HEAD_FREQUENCIES).movedim(1, -1), head)
+        return x.movedim(-1, 1)  # (B, width, S/4, S/4), channels last in memory
 
     def prepared(self, name: str, value: Tensor) -> Tensor:
         if name == "audio":

@@ -45,7 +45,7 @@ def test_images_have_the_size_and_range_asked_for(inputs, upsampling):
 def test_the_split_first_layer_equals_the_plain_one():
     inputs = PAPER | {"position": 3}
     generator, motion, code = small(inputs), motion_of(inputs, 2), torch.randn(2, 4)
-    grid = generator.grid_code.expand(2, -1, -1, -1)
+    grid = encode(generator.grid, 10).expand(2, -1, -1, -1)
     head = encode(generator.head_coordinates(motion), 8)
     vector = torch.cat([*[generator.prepared(name, motion[name]) for name in inputs], code], 1)
     full = torch.cat([grid, head, vector[..., None, None].expand(-1, -1, 8, 8)], 1)  # the 186-channel image, and more
