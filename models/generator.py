@@ -105,8 +105,10 @@ class Doubling(Folded):
 
     def folded(self) -> Tensor:
         """(before, after, 4, 4): where a pixel's four copies meet the kernel."""
-        copies = F.avg_pool2d(F.pad(self.weight.flip(2, 3), (1, 1, 1, 1)), 2, stride=1) * 4
-        return copies.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        kernel = self.weight.flip(2, 3)
+        down = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))  # of the two copies along an axis
+        both = F.pad(down, (0, 1)) + F.pad(down, (1, 0))
+        return both.transpose(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 class ToColours(Folded):
