@@ -7,7 +7,7 @@ their layout. Every constant is a buffer in float32, so there is nothing to trai
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +96,6 @@ class TFLiteGraph(nn.Module):
         if missing:
             raise WeightsError(f"{path}: has no tensor named {', '.join(missing)}; {REMEDY}")
         self.returned = {name: self._numbers[name] for name in (*self.outputs, *keep)}
-        self._spent = self._last_uses()
 
     def _build(self, data: bytes) -> None:
         model = tflite.Model.GetRootAsModel(data, 0)
@@ -117,30 +116,30 @@ class TFLiteGraph(nn.Module):
         self.input = int(graph.Inputs(0))
         self.outputs = [graph.Tensors(int(i)).Name().decode() for i in graph.OutputsAsNumpy()]
 
-    def _last_uses(self) -> list[list[int]]:
-        """For each step the tensors nobody needs after it, so that they can be freed."""
-        last = {n: i for i, (inputs, _) in enumerate(self.wiring) for n in inputs}
-        kept = set(self.returned.values())
-        return [[n for n in set(inputs) if last[n] == i and n not in kept] for i, (inputs, _) in enumerate(self.wiring)]
-
     def forward(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """x (B, 3, H, W), of the size the network was made for -> {tensor name: value}.
 
         Args:
-            names: of those that are returned the only ones to return: nothing behind them is computed.
+            names: of those that are returned the only ones to return: what they do not need is not computed.
         """
         if x.device.type == "cpu":  # depthwise convolutions are twice as fast so
             x = x.contiguous(memory_format=torch.channels_last)
         wanted = {name: self.returned[name] for name in names or self.returned}
-        missing, values = set(wanted.values()), {self.input: x}
-        for step, (inputs, output), spent in zip(self.steps, self.wiring, self._spent, strict=True):
+        values = {self.input: x}
+        for step, inputs, output, spent in self._plan(wanted.values()):
             values[output] = step(*[values[n] for n in inputs])
-            missing.discard(output)
-            if not missing:
-                break
             for n in spent:
                 del values[n]
         return {name: values[n] for name, n in wanted.items()}
+
+    def _plan(self, wanted: Iterable[int]) -> list[tuple[nn.Module, list[int], int, list[int]]]:
+        """The steps that some tensors need: inputs, output, and those that nobody needs afterwards."""
+        needed, plan = set(wanted), []
+        for step, (inputs, output) in zip(reversed(self.steps), reversed(self.wiring), strict=True):
+            if output in needed:
+                plan.append((step, inputs, output, list(set(inputs) - needed)))
+                needed.update(inputs)
+        return plan[::-1]
 
 
 def _tensors(model: tflite.Model, graph: tflite.SubGraph) -> tuple[list[list[int]], dict[int, np.ndarray]]:

@@ -83,8 +83,9 @@ class FaceTracker:
             return [boxes.numpy() for boxes in found]
         boxes = torch.cat(found).to(self.device)
         each = torch.arange(len(images)).repeat_interleave(torch.tensor(counts))
-        mesh = self.mesh(crop_faces(images if counts == [1] * len(images) else images[each], boxes))
-        finer, there = box_of(to_image(mesh.landmarks, boxes)).double().cpu(), mesh.presence.cpu() >= 0
+        faces = crop_faces(images if counts == [1] * len(images) else images[each], boxes)
+        landmarks, presence = self.mesh.coarse(faces)
+        finer, there = box_of(to_image(landmarks, boxes)).double().cpu(), presence.cpu() >= 0
         return [finer[there & (each == i)].numpy() for i in range(len(images))]
 
     def _measure(self, batches: Iterable[np.ndarray], boxes: np.ndarray) -> tuple[Rows, np.ndarray]:

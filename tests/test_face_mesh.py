@@ -77,6 +77,16 @@ def test_presence_and_features_of_a_face(mesh, face):
     assert [tuple(f.shape[1:]) for f in found.features] == [(16, 96, 96), (32, 48, 48), (64, 24, 24), (128, 12, 12)]
 
 
+def test_the_coarse_mesh_lacks_the_finer_lips_and_eyes_alone(mesh, face):
+    landmarks, presence = mesh.coarse(face)
+    found = mesh(face)
+    kept = torch.tensor(sorted(set(range(468)) - set(mesh.refined.tolist())))
+    assert landmarks.shape == (len(face), 468, 3) and len(kept) > 200
+    assert torch.equal(landmarks[:, kept], found.landmarks[:, kept]) and torch.equal(presence, found.presence)
+    apart = box_of(landmarks) - box_of(found.landmarks)
+    assert apart[:, :3].abs().max() < 1 and apart[:, 3].abs().max() < 0.05  # px, rad
+
+
 def test_the_mesh_stays_precise_under_autocast(mesh, face):
     with torch.autocast("cpu", torch.bfloat16):
         half = mesh(face)
