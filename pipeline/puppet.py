@@ -109,17 +109,17 @@ class Puppet:
         """(S, S, 3) uint8 RGB."""
         act = Act(*map(float, act))  # NumPy's own floats would make every array float64
         skin = self._turn_back(act)  # (S, S, 2) px of the photograph that each pixel shows
-        behind, hole = skin.copy(), np.zeros(skin.shape[:2], np.float32)
+        holes = []  # where, what shows in it, and how much of that
         box = self._window(skin, self._around_mouth())
-        skin[box], behind[box], hole[box] = self._open_mouth(self._shape_lips(skin[box], act), act)
+        skin[box], *hole = self._open_mouth(self._shape_lips(skin[box], act), act)
+        holes.append((box, *hole))
         for curves, brow in zip(self.lids, BROWS, strict=True):
             box = self._window(skin, self._around_eye(curves))
-            skin[box], behind[box], hole[box] = self._open_eye(self._raise_brow(skin[box], brow, act), curves, act)
-        front, back, matte = (
-            cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
-            for picture, where in ((self.photo, skin), (self.behind, behind), (self.matte, skin))
-        )
-        head = front + hole[..., None] * (back - front)
+            skin[box], *hole = self._open_eye(self._raise_brow(skin[box], brow, act), curves, act)
+            holes.append((box, *hole))
+        head, matte = _sampled(self.photo, skin), _sampled(self.matte, skin)
+        for box, behind, part in holes:
+            head[box] += part[..., None] * (_sampled(self.behind, behind) - head[box])
         return np.round(self.still + matte.clip(0, 1)[..., None] * (head - self.still)).astype(np.uint8)
 
     # The photograph, measured once
@@ -276,10 +276,15 @@ def _without(photo: np.ndarray, matte: np.ndarray, rim: int) -> np.ndarray:
     return cv2.inpaint(photo, hidden, 3, cv2.INPAINT_TELEA)
 
 
+def _sampled(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """float32: a picture (S, S, ...) at the places (h, w, 2), px."""
+    return cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+
+
 def _bump(where: np.ndarray, centre: np.ndarray, width: float, height: float) -> np.ndarray:
     """(..., 1): 1 at the centre, a Gaussian around it."""
-    away = (where - np.float32(centre)) / np.float32([width, height])
-    return np.exp(-0.5 * (away * away).sum(-1, keepdims=True))
+    x, y = np.moveaxis((where - np.float32(centre)) / np.float32([width, height]), -1, 0)
+    return np.exp(-0.5 * (x * x + y * y))[..., None]
 
 
 def _coverage(y: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
