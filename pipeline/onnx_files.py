@@ -38,7 +38,9 @@ def save_onnx(
     free = tuple({0: torch.export.Dim(batch)} for _ in values) if batch else None
     with torch.no_grad(), _without_talk():
         network(*values)  # what is made once and kept must not be made while tracing
-        program = torch.export.export(network, values, dynamic_shapes=free).run_decompositions(SPELLED_OUT)
+        program = torch.export.export(network, values, dynamic_shapes=free)
+        if LACKING.keys() & {node.target for node in program.graph.nodes}:
+            program = program.run_decompositions(torch.export.default_decompositions() | LACKING)
         model = torch.onnx.export(
             program, input_names=list(inputs), output_names=outputs, external_data=False, verbose=False
         )
@@ -90,7 +92,7 @@ def _inverse(matrix: Tensor) -> Tensor:
     return columns / (a * columns[:, 0]).sum()
 
 
-SPELLED_OUT = torch.export.default_decompositions() | {
+LACKING = {
     torch.ops.aten.median.dim: _median_of,
     torch.ops.aten.median.default: lambda values: _median_of(values.flatten(), 0)[0],
     torch.ops.aten.linalg_inv.default: _inverse,

@@ -106,7 +106,6 @@ rule measure:
         "result"
     conda:
         "../../envs/main.yaml"
-    threads: 2
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | TRANSFER | WHOLE | MEASURES),
