@@ -122,10 +122,8 @@ class TFLiteGraph(nn.Module):
         Args:
             names: of those that are returned the only ones to return: what they do not need is not computed.
         """
-        if x.device.type == "cpu":  # depthwise convolutions are twice as fast so
-            x = x.contiguous(memory_format=torch.channels_last)
         wanted = {name: self.returned[name] for name in names or self.returned}
-        values = {self.input: x}
+        values = {self.input: in_fast_layout(x)}
         for step, inputs, output, spent in self._plan(wanted.values()):
             values[output] = step(*[values[n] for n in inputs])
             for n in spent:
@@ -163,6 +161,11 @@ def _operator(model: tflite.Model, table: tflite.Operator, shapes: list, constan
 
 
 # The operators. Each is a module whose forward takes the operator's non-constant inputs.
+
+
+def in_fast_layout(x: Tensor) -> Tensor:
+    """An activation of rank 4, on a CPU with channels last in memory: depthwise convolutions are twice as fast so."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
 def _buffer(array: np.ndarray) -> Tensor:
@@ -208,11 +211,27 @@ class Convolution(Window):
         self.register_buffer("weight", _buffer(weight))
         self.register_buffer("bias", _buffer(operator.constant(2)))
         self.groups = weight.shape[0] if depthwise else 1
+        self.per_pixel = weight.shape[1:] == (operator.shape(0)[3], 1, 1) and self.stride == (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.per_pixel and x.requires_grad and x.device.type == "cpu":  # forth and back in a third of the time
+            return F.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
         if self.outer:
             x = F.pad(x, self.outer)
         return F.conv2d(x, self.weight, self.bias, self.stride, self.inner, groups=self.groups)
+
+
+class FullyConnected(Convolution):
+    """CONV_2D whose kernel covers its whole input: as a convolution, it would copy its weights in every call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[..., None, None]
+
+
+def _convolution(operator: Operator) -> Convolution:
+    covered = operator.constant(1).shape[1:] == tuple(operator.shape(0)[1:])
+    alone = operator.shapes[operator.output][1:3] == [1, 1]
+    return (FullyConnected if covered and alone else Convolution)(operator)
 
 
 class MaxPool(Window):
@@ -390,7 +409,7 @@ class BilinearCrop(nn.Module):
         points = self.grid @ matrix[:, :2, :2].transpose(1, 2) + matrix[:, None, :2, 3] - 0.5
         inside = ((points >= 0) & (points <= self.extent)).all(-1).view(-1, 1, self.height, self.width)
         grid = (points / self.extent * 2 - 1).view(-1, self.height, self.width, 2)
-        return F.grid_sample(x, grid, align_corners=True) * inside
+        return in_fast_layout(F.grid_sample(x, grid, align_corners=True) * inside)
 
 
 class TransformLandmarks(nn.Module):
@@ -406,7 +425,7 @@ class TransformLandmarks(nn.Module):
 BUILDERS: dict[str, Callable[[Operator], nn.Module]] = {
     "ADD": Add,
     "CONCATENATION": Concatenate,
-    "CONV_2D": Convolution,
+    "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": Convolution,
     "MAX_POOL_2D": MaxPool,
     "MUL": Scale,

@@ -47,6 +47,18 @@ def test_nothing_is_computed_behind_the_values_asked_for(face_mesh_weights):
     assert len(ran) < len(graph.steps) / 4
 
 
+def test_layers_that_mix_channels_alone_learn_as_convolutions_do(face_mesh_weights):
+    graph = TFLiteGraph(face_mesh_weights[0])
+    image = torch.rand(1, 3, 192, 192, requires_grad=True)
+    pixelwise = [step for step in graph.steps if getattr(step, "per_pixel", False)]
+    assert len(pixelwise) > 50
+    (gradient,) = torch.autograd.grad(graph(image)["output_lips"].sum(), image)
+    for step in pixelwise:
+        step.per_pixel = False
+    (expected,) = torch.autograd.grad(graph(image)["output_lips"].sum(), image)
+    assert torch.allclose(gradient, expected, atol=1e-4 * expected.abs().max().item())
+
+
 def test_an_unknown_operator_is_refused_by_name(face_mesh_weights, tmp_path):
     strange = tmp_path / "strange.tflite"
     strange.write_bytes(
