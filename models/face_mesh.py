@@ -57,7 +57,7 @@ class FaceMesh(nn.Module):
         return Mesh(landmarks, points["conv_faceflag"][:, 0], [values[name] for name in self.TRUNK])
 
     def coarse(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Landmarks (B, 468, 3) whose lips and eyes are not refined, without irises, and presence: in half the time."""
+        """Landmarks (B, 468, 3), lips and eyes unrefined and no irises, and presence: in two thirds of the time."""
         points, presence = self._values(faces, ("output_mesh_identity", "conv_faceflag")).values()
         return points.flatten(1).unflatten(1, (468, 3)), presence.flatten()
 
