@@ -1,8 +1,9 @@
-"""Write a portrait as one ONNX file, motion parameters in and picture out, once in full and once in half precision."""
+"""Write a portrait as one ONNX file, motion parameters in and picture out, in full or in half precision."""
 
 import json
 from copy import deepcopy
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -48,31 +49,36 @@ class ToHalf(nn.Module):
 
 
 def main(
-    *, portrait: Path, driver_face: list[Path], driver_gaze: list[Path], transfer: Transfer, out: Path, half: Path
+    *,
+    portrait: Path,
+    driver_face: list[Path],
+    driver_gaze: list[Path],
+    transfer: Transfer,
+    precision: Literal["full", "half"],
+    out: Path,
 ) -> None:
     """Export a portrait.
 
     Args:
         portrait: of the target, driven by video.
-        driver_face, driver_gaze: stores of clips whose motion the files are checked on.
+        driver_face, driver_gaze: stores of clips whose motion the file is checked on.
         transfer: how a driver's motion becomes the target's, "relative" or "direct".
-        out: the file in full precision.
-        half: the same with the decoder in half precision, inputs and output in single.
+        precision: of the decoder; all else, and what goes in and out, is in single precision.
+        out: the file.
     """
     person = load_portrait(portrait, torch.device("cpu"))
     if person.layout.driving != "video":
         raise InputError(f"{portrait}: is driven by sound, which no file takes; export the one that videos drive")
     motion = some_frames(driver_face, driver_gaze, person, transfer)
     true = pictures(Rendered(person.generator, person.code), motion)
-    for path, generator in ((out, person.generator), (half, halved(person.generator))):
-        network = Rendered(generator, person.code)
-        about = described(person, record("pipeline.export_portrait", [portrait], NO_CONFIG))
-        save_onnx(path, network, take(motion, slice(2)), ["image"], about, batch="frames")
-        try:
-            require_agreement(path, motion, true)
-        except InputError:
-            path.unlink()
-            raise
+    generator = person.generator if precision == "full" else halved(person.generator)
+    about = described(person, record("pipeline.export_portrait", [portrait], NO_CONFIG))
+    save_onnx(out, Rendered(generator, person.code), take(motion, slice(2)), ["image"], about, batch="frames")
+    try:
+        require_agreement(out, motion, true)
+    except InputError:
+        out.unlink()
+        raise
 
 
 def some_frames(faces: list[Path], gazes: list[Path], person: Portrait, how: Transfer) -> Motion:

@@ -20,9 +20,9 @@ def save_untrained(path: Path, size: int, frames: int = 4) -> None:
 
 
 def export_untrained(folder: Path, clip: dict[str, Path], *, name: str, size: int) -> Path:
-    """Such a portrait, stage2.pt in the folder, as ONNX files of that name beside it, checked on a clip's motion."""
+    """Such a portrait, stage2.pt in the folder, as an ONNX file of that name beside it, checked on a clip's motion."""
     save_untrained(folder / "stage2.pt", size)
-    files = {"out": folder / f"{name}.onnx", "half": folder / f"{name}.fp16.onnx"}
+    out = folder / f"{name}.onnx"
     driver = {"driver_face": [clip["face"]], "driver_gaze": [clip["gaze"]], "transfer": "relative"}
-    export_portrait.main(portrait=folder / "stage2.pt", **driver, **files)
-    return files["out"]
+    export_portrait.main(portrait=folder / "stage2.pt", **driver, precision="full", out=out)
+    return out

@@ -28,8 +28,9 @@ def places(tmp_path_factory) -> dict:
 @pytest.fixture(scope="module")
 def files(places, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("files")
-    paths = {"out": folder / "Disc.onnx", "half": folder / "Disc.fp16.onnx"}
-    export_portrait.main(**places, **paths)
+    paths = {"full": folder / "Disc.onnx", "half": folder / "Disc.fp16.onnx"}
+    for precision, path in paths.items():
+        export_portrait.main(**places, precision=precision, out=path)
     return paths
 
 
@@ -41,7 +42,7 @@ def motion_of(frames: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-@pytest.mark.parametrize("name", ["out", "half"])
+@pytest.mark.parametrize("name", ["full", "half"])
 def test_any_number_of_frames_renders_as_torch_does(files, places, name, frames):
     person, motion = load_portrait(places["portrait"], torch.device("cpu")), motion_of(frames)
     with torch.inference_mode():
@@ -57,11 +58,11 @@ def test_only_the_decoder_is_in_half_precision(files):
     trunk = [kind for name, kind in kinds.items() if ".trunk." in name]
     first = [kind for name, kind in kinds.items() if ".mlp." in name]
     assert set(trunk) == {onnx.TensorProto.FLOAT16} and set(first) == {onnx.TensorProto.FLOAT}
-    assert files["half"].stat().st_size < files["out"].stat().st_size
+    assert files["half"].stat().st_size < files["full"].stat().st_size
 
 
 def test_the_file_says_what_it_takes_and_that_it_is_synthetic(files, places):
-    session = open_onnx(files["out"])
+    session = open_onnx(files["full"])
     told = session.get_modelmeta().custom_metadata_map
     assert [entry.name for entry in session.get_inputs()] == ["pose", "expression", "gaze", "position"]
     assert told["synthetic"] == "true" and "rad" in json.loads(told["inputs"])["pose"]
@@ -73,5 +74,5 @@ def test_a_file_that_renders_otherwise_is_not_left(places, tmp_path, monkeypatch
     true = export_portrait.pictures
     monkeypatch.setattr(export_portrait, "pictures", lambda *given: true(*given) + 3 / 255)
     with pytest.raises(InputError, match="from torch, 2 are allowed"):
-        export_portrait.main(**places, out=tmp_path / "a.onnx", half=tmp_path / "b.onnx")
+        export_portrait.main(**places, precision="full", out=tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

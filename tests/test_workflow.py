@@ -21,6 +21,7 @@ SPEAKS = "results/Astronaut_speaks_Admiral.mp4"
 SPEAKS_SELF = "results/Astronaut_speaks_self.mp4"
 TABLE = "results/tables/table_1.md"
 PAGE = "results/Astronaut.html"
+HALF = "results/Astronaut.fp16.onnx"
 TRAINED = "train_stage1", "train_stage2"
 
 
@@ -29,7 +30,7 @@ def project(tmp_path_factory, face_mesh_weights) -> Project:
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder)
     project = Project(folder, "tests/tiny.yaml")
-    done = project.snakemake("--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF, TABLE, PAGE)
+    done = project.snakemake("--", DRIVEN, SELF, OFFLINE, SPEAKS, SPEAKS_SELF, TABLE, PAGE, HALF)
     assert done.returncode == 0, done.stdout + done.stderr
     return project
 
@@ -86,7 +87,7 @@ def test_the_live_page_has_the_faces_names_the_tracker_and_a_motion_to_play(proj
     assert [driver["name"] for driver in about["drivers"]] == ["Admiral"] and about["label"] == "synthetic"
     for name in ("portrait", "read_face", "wasm-binary", "motion-0", "sound-0"):
         assert f'id="asset-{name}"' in text, name
-    assert (project.folder / "results/Astronaut.fp16.onnx").exists()
+    assert (project.folder / HALF).exists()
 
 
 def test_an_offline_version_that_begins_at_stage1_needs_no_other_stage2(tmp_path, face_mesh_weights):

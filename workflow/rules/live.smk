@@ -28,8 +28,7 @@ rule export_portrait:
         driver_face=page_files("face.h5"),
         driver_gaze=page_files("gaze.h5"),
     output:
-        full="results/{target}.onnx",
-        half="results/{target}.fp16.onnx",
+        file="results/{target}.onnx",
     log:
         "logs/export_portrait/{target}.log",
     benchmark:
@@ -40,18 +39,29 @@ rule export_portrait:
         "../../envs/main.yaml"
     params:
         code=code("pipeline.export_portrait"),
-        flags=flags(TRANSFER),
+        flags=flags(TRANSFER | {"precision": "full"}),
     shell:
         """
         python -m pipeline.export_portrait \
             --portrait {input.portrait:q} \
             --driver-face {input.driver_face:q} \
             --driver-gaze {input.driver_gaze:q} \
-            --out {output.full:q} \
-            --half {output.half:q} \
+            --out {output.file:q} \
             {params.flags} \
             2>&1 | tee {log:q}
         """
+
+
+use rule export_portrait as export_half_portrait with:
+    output:
+        file="results/{target}.fp16.onnx",
+    log:
+        "logs/export_portrait/{target}.fp16.log",
+    benchmark:
+        "benchmarks/export_portrait/{target}.fp16.tsv"
+    params:
+        code=code("pipeline.export_portrait"),
+        flags=flags(TRANSFER | {"precision": "half"}),
 
 
 rule export_tracker:
@@ -82,7 +92,7 @@ rule export_tracker:
 
 rule make_page:
     input:
-        portrait=rules.export_portrait.output.full,
+        portrait=rules.export_portrait.output.file,
         face="work/clips/{target}/face.h5",
         gaze="work/clips/{target}/gaze.h5",
         driver_frames=page_files("frames.h5"),
