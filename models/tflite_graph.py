@@ -133,7 +133,7 @@ class TFLiteGraph(nn.Module):
     def _plan(self, wanted: Iterable[int]) -> list[tuple[nn.Module, list[int], int, list[int]]]:
         """The steps that some tensors need: inputs, output, and those that nobody needs afterwards."""
         needed, plan = set(wanted), []
-        for step, (inputs, output) in zip(reversed(self.steps), reversed(self.wiring), strict=True):
+        for step, (inputs, output) in reversed([*zip(self.steps, self.wiring, strict=True)]):
             if output in needed:
                 plan.append((step, inputs, output, list(set(inputs) - needed)))
                 needed.update(inputs)

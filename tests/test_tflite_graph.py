@@ -45,6 +45,10 @@ def test_nothing_is_computed_behind_the_values_asked_for(face_mesh_weights):
     assert list(some) == ["p_re_lu_8", "p_re_lu_2"]
     assert all(torch.equal(values, everything[name]) for name, values in some.items())
     assert len(ran) < len(graph.steps) / 4
+    ran.clear()
+    (mesh,) = graph(image, ["output_mesh_identity"]).values()  # one of the last, past the branches of lips and eyes
+    assert torch.equal(mesh, everything["output_mesh_identity"])
+    assert len(ran) < len(graph.steps) / 3 and graph.steps[-1] not in ran
 
 
 def test_layers_that_mix_channels_alone_learn_as_convolutions_do(face_mesh_weights):
