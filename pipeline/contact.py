@@ -50,16 +50,17 @@ def main(*, frames: list[Path], videos: list[Path], out: Path, quality: int, con
         own = [at_ticks(zip(clip.time, clip.frames, strict=True)) for clip in clips]
         results = {pair: at_ticks(shown_in(path)) for pair, path in zip(pairs, videos, strict=True)}
         height, width = canvas.shape[:2]
+        ticks = max(ceil(len(clip) / clip.fps * FPS) for clip in clips)
         with VideoWriter(
             out,
             size=(width, height),
             fps=Fraction(FPS),
+            frames=ticks,
             sound=None,
             quality=quality,
             comment=COMMENT,
             record=record("pipeline.contact", [*frames, *videos], config),
         ) as writer:
-            ticks = max(ceil(len(clip) / clip.fps * FPS) for clip in clips)
             for _ in progress(range(ticks), name="grid", unit="frames", total=ticks):
                 for number, pictures in enumerate(own):
                     cell(canvas, 0, number)[:] = cell(canvas, 1 + number, number)[:] = next(pictures)

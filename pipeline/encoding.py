@@ -30,10 +30,14 @@ class VideoWriter:
 
     Args:
         size: side of a square picture, or (width, height); px, even.
+        frames: how many will come.
         sound: any file with sound; from `sound_start` s on it must last as long as the picture, to a frame.
         quality: x264's constant rate factor, lower is better; 0 to 51.
         comment: what people must know of the video (that it is synthetic); stored in the file.
         record: how it was made, see pipeline.provenance; stored in the file with the digests of picture and sound.
+
+    Raises:
+        InputError: at once, where the sound has another length or the file cannot be written.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class VideoWriter:
         *,
         size: int | tuple[int, int],
         fps: Fraction,
+        frames: int,
         sound: Path | None,
         quality: int,
         comment: str,
@@ -51,26 +56,25 @@ class VideoWriter:
         width, height = (size, size) if isinstance(size, int) else size
         if width % 2 or height % 2:
             raise InputError(f"{path}: {width}x{height} px; H.264 needs an even width and height")
-        self._path, self._fps = Path(path), Fraction(fps)
-        self._comment, self._record = comment, record or {}
-        self._sound, self._sound_start = sound, float(sound_start)
-        self._shape, self._count = (height, width, 3), 0
-        self._held = ExitStack()
-        with writing(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            folder = tempfile.TemporaryDirectory(dir=self._path.parent, prefix=f".{self._path.stem}.")
-        self._picture = Path(self._held.enter_context(folder)) / "picture.mp4"
-        # What ffmpeg complains of is kept in memory: it may be that the disk is full.
-        self._errors = self._held.enter_context(os.fdopen(os.memfd_create("errors"), "w+b"))
-        raw = {
-            "format": "rawvideo",
-            "pixel_format": "rgb24",
-            "video_size": (width, height),
-            "framerate": _text(fps),
-        }
-        encode = _tagged(ffmpeg.input("pipe:", **raw)).output(url(self._picture), **H264, crf=quality)
-        command = encode.global_args("-loglevel", "error").compile(cmd=program())
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors)
+        self._path, self._shape = Path(path), (height, width, 3)
+        self._frames, self._count = frames, 0
+        self._record, streams = record or {}, ["picture"] if sound is None else ["picture", "sound"]
+        self._blank = self._record_with(dict.fromkeys(streams, BLANK))
+        raw = {"format": "rawvideo", "pixel_format": "rgb24", "video_size": (width, height), "framerate": _text(fps)}
+        shown, codecs = [_tagged(ffmpeg.input("pipe:", **raw))], H264 | {"crf": quality}
+        with ExitStack() as held:
+            folder = Path(held.enter_context(self._beside()))
+            self._temporary = folder / "video.mp4"
+            # What ffmpeg complains of is kept in memory: it may be that the disk is full.
+            self._errors = held.enter_context(os.fdopen(os.memfd_create("errors"), "w+b"))
+            if sound is not None:
+                voice = folder / "sound.wav"
+                _cut_sound(sound, voice, float(sound_start), frames, fps)
+                shown, codecs = [*shown, ffmpeg.input(url(voice))["a"]], codecs | AAC
+            file = ffmpeg.output(*shown, url(self._temporary), **codecs, **_container(comment, self._blank))
+            command = file.global_args("-loglevel", "error").compile(cmd=program())
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors)
+            self._held = held.pop_all()
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -90,7 +94,7 @@ class VideoWriter:
             try:
                 if kind is None:
                     self._finish()
-                    self._mux()
+                    self._publish()
             finally:
                 self._process.kill()
                 self._process.wait()
@@ -102,35 +106,24 @@ class VideoWriter:
         if self._process.wait():
             self._errors.seek(0)
             raise InputError(f"{self._path}: cannot be written: {_words(self._errors.read())}")
-        if self._count == 0:
-            raise InputError(f"{self._path}: not written, no frame was made")
+        if self._count != self._frames:
+            raise InputError(
+                f"{self._path}: not written: {self._count} frames came, {self._frames} were due; "
+                "what it is made of does not fit together, make that again"
+            )
 
-    def _mux(self) -> None:
-        """Copy the picture beside the sound, which is as long as the picture to the sample."""
-        streams, codecs = [ffmpeg.input(url(self._picture))["v"]], {"vcodec": "copy"}
-        if self._sound is not None:
-            voice = self._picture.with_name("sound.wav")
-            self._cut_sound(voice)
-            streams, codecs = [*streams, ffmpeg.input(url(voice))["a"]], codecs | AAC
-        with whole(self._path) as temporary:
-            blank = self._record_with(dict.fromkeys(("picture", "sound")[: len(streams)], BLANK))
-            _run(self._path, ffmpeg.output(*streams, url(temporary), **codecs, **_container(self._comment, blank)))
-            _replace(temporary, blank, self._record_with(digests(temporary)))
+    def _publish(self) -> None:
+        with writing(self._path):
+            _replace(self._temporary, self._blank, self._record_with(digests(self._temporary)))
+            os.replace(self._temporary, self._path)
+
+    def _beside(self) -> tempfile.TemporaryDirectory:
+        with writing(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryDirectory(dir=self._path.parent, prefix=f".{self._path.stem}.")
 
     def _record_with(self, streams: dict[str, str]) -> str:
         return json.dumps(self._record | {"streams": streams}, sort_keys=True, separators=(",", ":"))
-
-    def _cut_sound(self, path: Path) -> None:
-        """Write the sound that belongs to the picture, as long as it is."""
-        rate, wanted = AAC["ar"], self._count / self._fps
-        there = copy_sound(
-            self._sound, path, rate, samples=round(wanted * rate), skip=round(self._sound_start * rate)
-        ) / Fraction(rate)
-        if abs(there - wanted) > 1 / self._fps:
-            raise InputError(
-                f"{self._sound}: {float(max(there, 0)):.2f} s of sound from {self._sound_start:.2f} s on for a picture "
-                f"of {float(wanted):.2f} s; give the sound that belongs to these frames"
-            )
 
 
 def write_aac(path: Path, sound: Path, seconds: float) -> None:
@@ -138,6 +131,17 @@ def write_aac(path: Path, sound: Path, seconds: float) -> None:
     heard = ffmpeg.input(url(sound), t=seconds)["a"]
     with whole(path) as temporary:
         _run(path, ffmpeg.output(heard, url(temporary), acodec="aac", audio_bitrate="64k", ac=1))
+
+
+def _cut_sound(source: Path, path: Path, start: float, frames: int, fps: Fraction) -> None:
+    """Write the sound from `start` s on that belongs to so many frames, as long as they are to the sample."""
+    rate, wanted = AAC["ar"], frames / fps
+    there = copy_sound(source, path, rate, samples=round(wanted * rate), skip=round(start * rate)) / Fraction(rate)
+    if abs(there - wanted) > 1 / fps:
+        raise InputError(
+            f"{source}: {float(max(there, 0)):.2f} s of sound from {start:.2f} s on for a picture "
+            f"of {float(wanted):.2f} s; give the sound that belongs to these frames"
+        )
 
 
 def program() -> str:

@@ -105,7 +105,14 @@ def main(
     spread = np.unique(np.linspace(0, len(apart) - 1, ACROSS * BANDS).round().astype(int)).tolist()
     furthest = peaks(apart, WORST, round(APART * fps))
     made = provenance.record("pipeline.illustrate", [frames, audio], config, shown=provenance.read(video))
-    about = {"fps": fps, "sound": audio, "sound_start": start / fps, "quality": quality, "record": made}
+    about = {
+        "fps": fps,
+        "frames": len(apart),
+        "sound": audio,
+        "sound_start": start / fps,
+        "quality": quality,
+        "record": made,
+    }
     shown: dict[int, Pair] = {}
     with (
         stores.open_frames(frames) as store,

@@ -99,6 +99,7 @@ def main(
             out,
             size=size,
             fps=Fraction(FPS),
+            frames=len(act.yaw),
             sound=speech,
             quality=QUALITY,
             comment=COMMENT,

@@ -45,7 +45,14 @@ def main(
             start, fps = round(len(store) * first), store.fps
             count = len(store) - start
         size = len(next(read_frames(video)).image)
-        about = {"fps": fps, "sound": audio, "sound_start": start / fps, "quality": quality, "record": made}
+        about = {
+            "fps": fps,
+            "frames": count,
+            "sound": audio,
+            "sound_start": start / fps,
+            "quality": quality,
+            "record": made,
+        }
         with VideoWriter(out, size=size, comment=RENDERED, **about) as writer:
             for frame in progress(read_frames(video), name=f"{out.stem}: label", unit="frames", total=count):
                 writer.write(pictures.label(frame.image, label)[None])

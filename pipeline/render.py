@@ -58,7 +58,13 @@ def main(
         fps = store.fps
     start = round(len(valid) * first)
     inputs = [portrait, frames, face, gaze, audio, *filter(None, [speech])]
-    about = {"fps": fps, "sound": audio, "sound_start": float(start / fps), "quality": quality}
+    about = {
+        "fps": fps,
+        "frames": len(valid) - start,
+        "sound": audio,
+        "sound_start": float(start / fps),
+        "quality": quality,
+    }
     about |= {"comment": RENDERED, "record": record("pipeline.render", inputs, config)}
     with (
         VideoWriter(out, size=person.layout.size, **about) as video,

@@ -10,9 +10,10 @@ import os
 import re
 import subprocess
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, time
@@ -124,7 +125,8 @@ def tracker_row(place: torch.device) -> Row:
     tracker = open_face_tracker("mediapipe", NETWORKS, place)
     with TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        with VideoWriter(clip, size=SIDE, fps=make_actor.FPS, sound=None, quality=18, comment="bench") as video:
+        about = {"size": SIDE, "fps": make_actor.FPS, "frames": FRAMES, "sound": None, "quality": 18}
+        with VideoWriter(clip, **about, comment="bench") as video:
             for frame in range(FRAMES):
                 video.write(np.roll(skimage.data.astronaut(), frame % 64, axis=1)[None])
 
@@ -240,17 +242,18 @@ def render_row(clip: dict[str, Path], config: dict, place: torch.device) -> Row:
             **{name: value for name, value in config["render"].items() if name != "label"},
         )
 
-    def encoded(pictures: Callable[[], np.ndarray], times: int) -> None:
+    def encoded(batches: Iterable[np.ndarray], frames: int) -> None:
         with VideoWriter(
             folder / "twin.mp4",
             size=size,
             fps=make_actor.FPS,
+            frames=frames,
             sound=None,
             quality=config["render"]["quality"],
             comment="bench",
         ) as video:
-            for _ in range(times):
-                video.write(pictures())
+            for pictures in batches:
+                video.write(pictures)
 
     @torch.inference_mode()
     def one_by_one() -> np.ndarray:
@@ -261,12 +264,12 @@ def render_row(clip: dict[str, Path], config: dict, place: torch.device) -> Row:
     still = renderer.pictures(motion)
     rendered()  # kernels are chosen
     alone = count / batch * timed(lambda: renderer.pictures(motion))
-    encoder = seconds_of(lambda: encoded(lambda: still, count // batch))
+    encoder = seconds_of(lambda: encoded(repeat(still, count // batch), count // batch * batch))
     return row(
         f"render, a frame of {size} px into its file",
         place,
         lambda: seconds_of(rendered) / count,
-        lambda: seconds_of(lambda: encoded(one_by_one, count)) / count,
+        lambda: seconds_of(lambda: encoded((one_by_one() for _ in range(count)), count)) / count,
         max(alone, encoder) / count,
     )
 

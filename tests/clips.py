@@ -110,7 +110,14 @@ def encode(path: Path, images: np.ndarray, *, fps=Fraction(25), sound=None, **op
     """Write `images` (n, H, W, 3) uint8 as results are written; `options` are VideoWriter's."""
     height, width = images.shape[1:3]
     with VideoWriter(
-        path, size=(width, height), fps=fps, sound=sound, quality=10, comment="synthetic", **options
+        path,
+        size=(width, height),
+        fps=fps,
+        frames=len(images),
+        sound=sound,
+        quality=10,
+        comment="synthetic",
+        **options,
     ) as video:
         for start in range(0, len(images), 4):
             video.write(images[start : start + 4])

@@ -42,8 +42,8 @@ def inputs(tmp_path_factory) -> tuple[list[Path], list[Path]]:
         for column, driver in enumerate(RATES):
             if driver != name:
                 videos.append(folder / f"{name}_driven_by_{driver}.mp4")
-                about = {"fps": RATES[driver], "sound": None, "quality": 1, "comment": ""}
-                with VideoWriter(videos[-1], size=32, **about) as writer:
+                about = {"size": 32, "fps": RATES[driver], "frames": COUNTS[driver], "sound": None}
+                with VideoWriter(videos[-1], **about, quality=1, comment="") as writer:
                     writer.write(shades(driver, 60 + 50 * row + 10 * column))
     return frames, videos
 

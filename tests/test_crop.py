@@ -148,7 +148,8 @@ def test_flash_and_beep_stay_together_to_the_end_of_the_rendered_video(tmp_path,
     out, audio = run(tmp_path / "clip.mp4", tmp_path, face_mesh_weights, size=64, stride=50, margin=3.0)
     with open_frames(out) as store:
         fps = store.fps
-        with VideoWriter(tmp_path / "a.mp4", size=64, fps=fps, sound=audio, quality=20, comment="") as video:
+        about = {"size": 64, "fps": fps, "frames": len(store), "sound": audio, "quality": 20, "comment": ""}
+        with VideoWriter(tmp_path / "a.mp4", **about) as video:
             for batch in store.batches(100)():
                 video.write(batch)
     bright = np.array([frame.image.mean() for frame in read_frames(tmp_path / "a.mp4")])

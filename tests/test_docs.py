@@ -179,7 +179,7 @@ def finished(project, portrait_file, monkeypatch) -> Iterator[None]:
     write_stores(Path("work/clips/Biden"))
     made = provenance.record("pipeline.render", [Path("data/videos/Biden.mp4")], provenance.NO_CONFIG)
     path = Path("results/Biden_driven_by_May.mp4")
-    about = {"fps": Fraction(25), "sound": None, "quality": 20, "comment": "synthetic", "record": made}
+    about = {"fps": Fraction(25), "frames": 5, "sound": None, "quality": 20, "comment": "synthetic", "record": made}
     with VideoWriter(path, size=64, **about) as writer:
         writer.write(np.zeros((5, 64, 64, 3), np.uint8))
     exported = Path(shutil.copy(portrait_file, "results"))

@@ -43,8 +43,8 @@ def inputs(tmp_path, monkeypatch) -> dict:
     clip = write_clip(Path("Otto"), FRAMES, SIZE, landmarks=landmarks())
     write_sound(Path("audio.wav"), np.zeros(640 * FRAMES, np.float32), 16000)
     made = record("pipeline.render", [], NO_CONFIG)
-    about = {"fps": Fraction(25), "sound": Path("audio.wav"), "quality": 10, "comment": "", "record": made}
-    with VideoWriter(Path("rendered.mp4"), size=SIZE, **about) as writer:
+    about = {"fps": Fraction(25), "frames": FRAMES, "sound": Path("audio.wav"), "quality": 10, "record": made}
+    with VideoWriter(Path("rendered.mp4"), size=SIZE, comment="", **about) as writer:
         writer.write(np.full((FRAMES, SIZE, SIZE, 3), 128, np.uint8))
     moved = landmarks()
     moved[25] += np.random.default_rng(0).uniform(-9, 9, (68, 2)).astype(np.float32)

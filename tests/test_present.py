@@ -21,9 +21,8 @@ def inputs(tmp_path_factory) -> dict[str, Path]:
     clip = write_clip(folder, frames=10, size=SIZE)
     write_sound(folder / "audio.wav", np.zeros(6400, np.float32), 16000)
     (folder / "metrics.json").write_text('{"l1": 0.1}')
-    with VideoWriter(
-        folder / "rendered.mp4", size=SIZE, fps=Fraction(25), sound=folder / "audio.wav", quality=10, comment=""
-    ) as writer:
+    about = {"fps": Fraction(25), "frames": 10, "sound": folder / "audio.wav", "quality": 10, "comment": ""}
+    with VideoWriter(folder / "rendered.mp4", size=SIZE, **about) as writer:
         writer.write(np.full((10, SIZE, SIZE, 3), 128, np.uint8))
     paths = {"video": folder / "rendered.mp4", "metrics": folder / "metrics.json", "audio": folder / "audio.wav"}
     return paths | {"frames": clip["frames"]}
