@@ -52,8 +52,10 @@ class Frame:
     @cached_property
     def image(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB, upright, square pixels."""
-        picture = self._clip.colours.reformat(self._decoded, format="rgb24", interpolation=SMOOTH_COLOUR).to_ndarray()
-        return _upright(picture, self._decoded, self._clip.aspect)
+        # plane by plane: the same values in a third of the time that the converter takes for whole pixels
+        planar = self._clip.colours.reformat(self._decoded, format="gbrp", interpolation=SMOOTH_COLOUR)
+        green, blue, red = map(_values, planar.planes)
+        return _upright(cv2.merge([red, green, blue]), self._decoded, self._clip.aspect)
 
     def thumbnail(self, side: int) -> np.ndarray:
         """(side, side) float32 grey levels, each the mean of its part of the frame as it is stored.
@@ -256,6 +258,11 @@ def picture_start(path: Path, otherwise: float) -> float:
     return otherwise if moving is None else next(read_frames(path)).time
 
 
+def _values(plane: av.video.plane.VideoPlane) -> np.ndarray:
+    """(H, W) uint8, a view."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
 def _upright(picture: np.ndarray, frame: av.VideoFrame, aspect: Fraction | None) -> np.ndarray:
     """A frame's picture without combing, its pixels stretched to squares, turned and mirrored as the file asks."""
     height, width = picture.shape[:2]
@@ -264,7 +271,7 @@ def _upright(picture: np.ndarray, frame: av.VideoFrame, aspect: Fraction | None)
     if aspect and aspect != 1:
         stretched = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
         picture = cv2.resize(picture, stretched, interpolation=cv2.INTER_CUBIC)
-    return np.ascontiguousarray(_displayed(picture, frame))
+    return _displayed(picture, frame)
 
 
 def _matrix(frame: av.VideoFrame) -> bytes:
@@ -279,8 +286,10 @@ def _displayed(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
         return picture
     (a, b), (c, d) = np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].tolist()  # x' = ax + cy, y' = bx + dy
     if abs(b) + abs(c) > abs(a) + abs(d):
-        picture, a, d = picture.swapaxes(0, 1), c, b
-    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        picture, a, d = cv2.transpose(picture), c, b
+    flipped = {(True, False): 0, (False, True): 1, (True, True): -1}  # upside down, mirrored: OpenCV's code
+    mirror = flipped.get((d < 0, a < 0))
+    return picture if mirror is None else cv2.flip(picture, mirror)
 
 
 def reason(error: Exception) -> str:
