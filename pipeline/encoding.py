@@ -5,7 +5,6 @@ import mmap
 import os
 import shutil
 import subprocess
-import tempfile
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.files import whole, writing
+from pipeline.files import temporary_of, whole, writing
 from pipeline.media import RECORD, digests, url
 from pipeline.sound import copy_sound
 
@@ -63,16 +62,19 @@ class VideoWriter:
         raw = {"format": "rawvideo", "pixel_format": "rgb24", "video_size": (width, height), "framerate": _text(fps)}
         shown, codecs = [_tagged(ffmpeg.input("pipe:", **raw))], H264 | {"crf": quality}
         with ExitStack() as held:
-            folder = Path(held.enter_context(self._beside()))
-            self._temporary = folder / "video.mp4"
+            self._temporary = temporary_of(self._path)
+            held.callback(self._temporary.unlink, missing_ok=True)
+            with writing(self._path):
+                self._temporary.touch()
             # What ffmpeg complains of is kept in memory: it may be that the disk is full.
             self._errors = held.enter_context(os.fdopen(os.memfd_create("errors"), "w+b"))
             if sound is not None:
-                voice = folder / "sound.wav"
+                voice = temporary_of(self._path.with_suffix(".wav"))
+                held.callback(voice.unlink, missing_ok=True)
                 _cut_sound(sound, voice, float(sound_start), frames, fps)
                 shown, codecs = [*shown, ffmpeg.input(url(voice))["a"]], codecs | AAC
             file = ffmpeg.output(*shown, url(self._temporary), **codecs, **_container(comment, self._blank))
-            command = file.global_args("-loglevel", "error").compile(cmd=program())
+            command = ffmpeg.overwrite_output(file.global_args("-loglevel", "error")).compile(cmd=program())
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors)
             self._held = held.pop_all()
 
@@ -116,11 +118,6 @@ class VideoWriter:
         with writing(self._path):
             _replace(self._temporary, self._blank, self._record_with(digests(self._temporary)))
             os.replace(self._temporary, self._path)
-
-    def _beside(self) -> tempfile.TemporaryDirectory:
-        with writing(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return tempfile.TemporaryDirectory(dir=self._path.parent, prefix=f".{self._path.stem}.")
 
     def _record_with(self, streams: dict[str, str]) -> str:
         return json.dumps(self._record | {"streams": streams}, sort_keys=True, separators=(",", ":"))

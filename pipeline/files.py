@@ -26,16 +26,26 @@ def whole(path: Path) -> Iterator[Path]:
         InputError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = temporary_of(path)
     try:
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            remove_stale(path)
             yield temporary
             os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def temporary_of(path: Path) -> Path:
+    """A name beside `path` that nobody else has, in a folder that is there.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(path)
+    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
 
 
 def remove_stale(path: Path) -> None:

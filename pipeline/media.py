@@ -16,17 +16,19 @@ import av
 import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
 
 from pipeline.errors import InputError
 from pipeline.files import require_file
 
 # Video stores colour at half the resolution: interpolate it as players do, not by repetition
 SMOOTH_COLOUR = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}  # PQ and HLG: more light than a screen's white, as many phones record
+SDR = {"dst_color_trc": ColorTrc.IEC61966_2_1, "dst_color_primaries": ColorPrimaries.BT709}
 LISTS = {"concat", "dash", "hls", "sdp"}  # formats that name other files: what they lead to is nobody's intention
 STATED = {"avi", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats whose header says how long they last
 COUNTED = (b"Xing", b"Info")  # an mp3 that begins with one of these says so too
-STREAMED = 2**32 - 1  # the length in the header of a wav file whose writer could not go back to it
+STREAMED = 0x7FFFF000  # bytes, or more: says the header of a wav file whose writer could not go back to it
 SHORT = 0.2  # s: a file that ends by more before the time it states was cut off
 WIDEST = 4  # times as wide as high, or as high as wide: a pixel beyond that is a damaged header
 RECORD = "synopsis"  # mp4's tag for long texts: one of our own would hide title and comment from players
@@ -38,6 +40,7 @@ class _Clip:
 
     aspect: Fraction | None  # of a pixel
     colours: VideoReformatter = field(default_factory=VideoReformatter)
+    lights: VideoReformatter = field(default_factory=VideoReformatter)
     greys: VideoReformatter = field(default_factory=VideoReformatter)
 
 
@@ -51,9 +54,14 @@ class Frame:
 
     @cached_property
     def image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, upright, square pixels."""
+        """(H, W, 3) uint8 RGB, upright, square pixels. Of HDR, what is brighter than a screen's white is white."""
         # plane by plane: the same values in a third of the time that the converter takes for whole pixels
-        planar = self._clip.colours.reformat(self._decoded, format="gbrp", interpolation=SMOOTH_COLOUR)
+        hdr = self._decoded.color_trc in HDR
+        planar = self._clip.colours.reformat(
+            self._decoded, format="gbrp16le" if hdr else "gbrp", interpolation=SMOOTH_COLOUR
+        )
+        if hdr:  # in a step of its own: asked for both at once, the converter mixes the colours up
+            planar = self._clip.lights.reformat(planar, format="gbrp", interpolation=SMOOTH_COLOUR, **SDR)
         green, blue, red = map(_values, planar.planes)
         return _upright(cv2.merge([red, green, blue]), self._decoded, self._clip.aspect)
 
@@ -120,9 +128,8 @@ def read_frames(path: Path) -> Iterator[Frame]:
             trouble = reason(error)
     if trouble:
         after = "at its beginning" if time is None else f"after {time:.2f} s"
-        raise InputError(
-            f"{path}: breaks off at frame {count}, {after} ({trouble}); copy the file again or cut it there"
-        )
+        remedy = "cut it there" if count else "encode it anew"  # cut from a longer one, it may lack what it begins with
+        raise InputError(f"{path}: breaks off at frame {count}, {after} ({trouble}); copy the file again or {remedy}")
     if count == 0:
         raise InputError(f"{path}: holds no frame; record or copy the clip again")
 
@@ -139,7 +146,8 @@ def digests(path: Path) -> dict[str, str]:
     try:
         with opened(path) as container:
             for stream in container.streams:
-                found.setdefault(_name(stream), hashlib.sha256()).update(stream.codec_context.extradata or b"")
+                setup = stream.codec_context.extradata if stream.codec_context else None
+                found.setdefault(_name(stream), hashlib.sha256()).update(setup or b"")
             for packet in container.demux():
                 if packet.size:
                     found[_name(packet.stream)].update(f"{packet.pts * packet.time_base}".encode() + bytes(packet))
@@ -214,13 +222,14 @@ def _picture(path: Path, container: av.container.InputContainer) -> av.video.str
     return stream
 
 
-def packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
-    """The packets of all streams; at their end a ValueError, if the header says that the file lasts longer."""
+def packets(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[av.Packet]:
+    """The packets of a stream; at the file's end a ValueError, if the header says that it lasts longer."""
     end = 0.0
     for packet in container.demux():
         if packet.pts is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        yield packet
+        if packet.stream.index == stream.index:  # the last one's own `stream_index` is 0, whatever its stream
+            yield packet
     stated = _stated_length(container)
     if stated > end + SHORT:
         raise ValueError(f"the file ends there, and says that it lasts {stated:.2f} s")
@@ -234,7 +243,7 @@ def _stated_length(container: av.container.InputContainer) -> float:
         size = file.seek(0, os.SEEK_END)
     if name == "wav":  # libav measures what is there
         stated = int.from_bytes(head[4:8], "little")
-        return 0.0 if stated == STREAMED else length * (8 + stated) / size
+        return 0.0 if stated >= STREAMED else length * (8 + stated) / size
     if name == "avi":  # likewise one that has lost its index
         moving = _moving(container)
         return float(moving.frames / (moving.average_rate or 25)) if moving else length
@@ -244,11 +253,10 @@ def _stated_length(container: av.container.InputContainer) -> float:
 def _from_key(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[av.Packet]:
     """The packets of the picture, without those that need one before the file's beginning."""
     begun = False
-    for packet in packets(container):
-        if packet.stream_index == stream.index:
-            begun = begun or packet.is_keyframe
-            if begun:
-                yield packet
+    for packet in packets(container, stream):
+        begun = begun or packet.is_keyframe
+        if begun:
+            yield packet
 
 
 def picture_start(path: Path, otherwise: float) -> float:

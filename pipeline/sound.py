@@ -83,23 +83,23 @@ def copy_sound(
 
 def _decoded_sound(path: Path, container: av.container.InputContainer, rate: int) -> Iterator[tuple[float, np.ndarray]]:
     """The first sound stream as blocks (T,) float32 at `rate` Hz, each with the time in s of its unbroken piece."""
-    resampler, form, begun, expected = None, None, 0.0, None
-    index = container.streams.audio[0].index
-    frames = (frame for packet in packets(container) if packet.stream_index == index for frame in packet.decode())
+    resampler, form, begun, expected = None, None, 0.0, 0.0
+    frames = (frame for packet in packets(container, container.streams.audio[0]) for frame in packet.decode())
     try:
         for frame in frames:
-            time = frame.time if frame.time is not None else expected or 0.0
+            time = frame.time if frame.time is not None else expected
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or now != form or abs(time - expected) > SOUND_GAP:
                 yield from zip(repeat(begun), _mono(resampler, None), strict=False)
                 # Channels are averaged here: the resampler's own down-mix changes the level with the sample format.
-                resampler, form, begun = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate), now, time
+                resampler, form = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate), now
+                begun = expected = time
             yield from zip(repeat(begun), _mono(resampler, frame), strict=False)
-            expected = time + frame.samples / frame.sample_rate
+            expected += frame.samples / frame.sample_rate  # not from the frame's own time: small gaps add up
         yield from zip(repeat(begun), _mono(resampler, None), strict=False)
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
-            f"{path}: its sound breaks off after {expected or 0:.2f} s: {reason(error)}; copy the file again"
+            f"{path}: its sound breaks off after {expected:.2f} s: {reason(error)}; copy the file again"
         ) from None
 
 

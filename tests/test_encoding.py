@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 
 import av
@@ -94,11 +95,25 @@ def test_a_video_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_video_in_a_sealed_folder_is_one_line(tmp_path):
-    (tmp_path / "sealed").mkdir(mode=0o500)
+@pytest.mark.parametrize("mode", [0o500, 0o555])
+def test_a_video_in_a_sealed_folder_is_one_line(tmp_path, mode):
+    (tmp_path / "sealed").mkdir(mode=mode)
     plain = {"size": 64, "fps": Fraction(25), "frames": 400, "sound": None, "quality": 0, "comment": ""}
     with as_nobody(), pytest.raises(InputError, match=r"a\.mp4: cannot be written \(Permission denied\)"):
         VideoWriter(tmp_path / "sealed/a.mp4", **plain)
+
+
+def test_what_a_killed_writer_left_goes_an_hour_later(tmp_path):
+    write_sound(tmp_path / "sound.wav", click(2, 0.3, 16000), 16000)
+    about = {"fps": Fraction(25), "frames": 50, "sound": tmp_path / "sound.wav", "quality": 20, "comment": ""}
+    killed = VideoWriter(tmp_path / "a.mp4", size=64, **about)
+    killed._process.kill()
+    left = list(tmp_path.glob(".*"))
+    for path in left:
+        os.utime(path, (0, 0))
+    encode(tmp_path / "a.mp4", pictures(50), sound=tmp_path / "sound.wav")
+    assert len(left) == 2
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a.mp4", tmp_path / "sound.wav"]
 
 
 def test_what_ffmpeg_complains_of_reaches_the_reader(tmp_path):

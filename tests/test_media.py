@@ -1,14 +1,16 @@
 import json
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from pipeline.errors import InputError
 from pipeline.media import digests, probe, read_frames, read_record
-from pipeline.sound import write_sound
-from tests.clips import bad_files, click, encode, images_of, noisy, pictures, run_ffmpeg, turn, write_clip
+from pipeline.sound import read_sound, write_sound
+from tests.clips import bad_files, click, encode, images_of, noisy, onset, pictures, run_ffmpeg, turn, write_clip
 
 # Reading pictures
 
@@ -60,6 +62,54 @@ def test_ten_bits_full_range_and_grey_are_read(tmp_path, name, codec, pixels):
         drawn = np.repeat(drawn[..., :1], 3, axis=-1)
     clip = write_clip(tmp_path / name, drawn, codec=codec, pixels=pixels)
     assert np.abs(images_of(clip).astype(int) - drawn).mean() < 3
+
+
+TO_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])  # BT.2087
+TO_YUV = np.array([[0.2627, 0.6780, 0.0593], [-0.1396, -0.3604, 0.5], [0.5, -0.4598, -0.0402]])  # BT.2020
+
+
+def pq(light: np.ndarray) -> np.ndarray:
+    """cd/m2 -> PQ's signal in [0, 1] (SMPTE 2084)."""
+    power = (light / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def hlg(light: np.ndarray) -> np.ndarray:
+    """cd/m2 of a screen of 1000 -> HLG's signal in [0, 1] (BT.2100)."""
+    screen = light / 1000
+    scene = screen * np.maximum(screen @ TO_YUV[0], 1e-9)[..., None] ** (1 / 1.2 - 1)
+    bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+
+
+@pytest.mark.parametrize(("signal", "curve", "near"), [(pq, 16, 4), (hlg, 18, 12)])
+def test_hdr_has_the_colours_that_a_screen_without_it_shows(tmp_path, signal, curve, near):
+    """BT.2020, white at 203 cd/m2 as in BT.2408."""
+    colours = np.array([[200, 150, 120], [90, 60, 50], [250, 250, 250], [128, 128, 128], [60, 90, 160]])
+    light = np.where(colours > 10, ((colours / 255 + 0.055) / 1.055) ** 2.4, colours / 255 / 12.92)
+    yuv = 256 * (signal(203 * light @ TO_2020.T) @ TO_YUV.T * (219, 224, 224) + (16, 128, 128))
+    patches = np.tile(np.repeat(yuv.round().astype(np.uint16), 32, 0), (32, 1, 1))
+    with av.open(str(tmp_path / "hdr.mkv"), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 32 * len(colours), 32, "yuv444p16le"
+        frame = av.VideoFrame.from_ndarray(patches, format=video.pix_fmt)
+        about = {"colorspace": 9, "color_primaries": 9, "color_trc": curve, "color_range": 1}
+        for thing, (name, value) in product((video.codec_context, frame), about.items()):
+            setattr(thing, name, value)
+        container.mux([*video.encode(frame), *video.encode()])
+    shown = images_of(tmp_path / "hdr.mkv")[0].reshape(32, len(colours), 32, 3)[16, :, 16]
+    assert np.abs(shown.astype(int) - colours).max() <= near
+
+
+@pytest.mark.parametrize("extra", [(), ("-timecode", "01:00:00:00")], ids=["no more", "a clock of its own"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["picture first", "sound first"])
+def test_every_frame_is_read_whatever_stands_beside_the_picture(tmp_path, order, extra):
+    plain = write_clip(tmp_path / "plain.mp4", pictures(30), sound=click(1.2, 0.6))
+    maps = [word for stream in order for word in ("-map", f"0:{stream}")]
+    run_ffmpeg("-i", plain, *maps, "-c", "copy", *extra, tmp_path / "a.mp4")
+    np.testing.assert_array_equal(images_of(tmp_path / "a.mp4"), images_of(plain))
+    assert onset(read_sound(tmp_path / "a.mp4", 16000), 16000) == pytest.approx(0.6, abs=0.003)
+    assert digests(tmp_path / "a.mp4")["picture"] == digests(plain)["picture"]
 
 
 def test_odd_sizes_are_read_whole(tmp_path):
