@@ -152,9 +152,9 @@ def distances(led: stores.Face, own: stores.Face, led_size: int, own_size: int, 
     both = led.valid & own.valid
     found = np.where(led.valid & ~own.valid, np.inf, 0.0)
     if both.any():
-        asked = figures.landmark_motion(led.landmarks, led.position, led_size)[both]
-        made = figures.landmark_motion(own.landmarks[both], own.position[both], own_size)
-        found[both] = figures.landmark_distances(made[:, which], asked[:, which])
+        asked = figures.landmark_motion(led.landmarks, led.position, led_size, both)
+        made = figures.landmark_motion(own.landmarks, own.position, own_size, both)
+        found[both] = figures.landmark_distances(made[both][:, which], asked[both][:, which])
     return found
 
 

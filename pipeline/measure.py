@@ -19,7 +19,7 @@ from pipeline.files import sha256, whole
 from pipeline.likeness import Pair, csim, fid, lpips
 from pipeline.manifest import find, licences, read_manifest
 from pipeline.media import read_frames
-from pipeline.motion import Motion, Transfer, load_learned, load_motion, nearest, neutral, take, transferred
+from pipeline.motion import Motion, Transfer, load_learned, load_motion, nearest, neutral, smoothed, take, transferred
 from pipeline.pictures import resized
 from pipeline.progress import passes
 from pipeline.sound import read_sound
@@ -38,7 +38,7 @@ SPOKEN = "the sound moves the mouth, the driver only the head: see measured_with
 NOBODY = "no truth to compare with: nobody was filmed saying this"
 SOUND_RATE = 16000  # Hz
 NO_FACE = "no face found in the result: train longer, or use a clip that shows the person better"
-FLAT = "one of the two curves does not move"
+FLAT = "one of the two curves does not move, or no eye is open"
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def main(
     held_out: float,
     first: float,
     transfer: Transfer,
+    smoothing: float,
+    blink: float,
     batch: int,
     device: str,
     auxiliary: Path | None = None,
@@ -105,7 +107,8 @@ def main(
         size: side of the picture at which all is compared, px.
         held_out: part of the target's clip, from its end, that training never saw.
         first: where in the driver the video begins, as a part of its length.
-        transfer: as in rendering.
+        transfer, smoothing: as in rendering.
+        blink: as in tracking the gaze; no gaze is compared where the driver or the result shuts the eyes.
         batch: frames looked at once.
         device: "cpu", "cuda" or "auto".
         auxiliary: names of the clips that lent their motion to Stage II, one a line.
@@ -117,8 +120,9 @@ def main(
     own, learned = load_learned(target.face, target.gaze, held_out)
     motion, valid = load_motion(driver.face, driver.gaze)
     start = round(len(valid) * first)
-    asked = take(transferred(motion, neutral(take(motion, valid)), neutral(own), transfer), slice(start, None))
-    led = stores.read_face(driver.face).since(start)
+    asked = transferred(smoothed(motion, smoothing), neutral(take(motion, valid)), neutral(own), transfer)
+    asked, led = take(asked, slice(start, None)), stores.read_face(driver.face).since(start)
+    looking = stores.read_gaze(driver.gaze).valid[start:]
     result, truth = partial(decoded, video, size, batch), partial(stored, driver.frames, size, batch, start)
     result = passes(result, len(led.valid), f"{out.name.split('.')[0]}: result")
 
@@ -136,13 +140,13 @@ def main(
     # compare
     figures: dict[str, float | None] = dict.fromkeys(KEYS)
     figures |= {"face_found": float(face.valid.mean()), "frames": len(face.valid), "fps": float(fps)}
-    missing = {"lpips": NOT_ASKED.format("lpips"), "fid": NOT_ASKED.format("fid"), "csim": NOT_ASKED.format("identity")}
+    asks = {"lpips": "lpips", "fid": "fid", "csim": "identity"}
+    missing = {name: NOT_ASKED.format(key) for name, key in asks.items() if not getattr(likeness, key)}
     with_what = {}
-    led_motion = metrics.landmark_motion(led.landmarks, led.position, driver_size)
     if both.sum() >= 2:
-        gaze = open_gaze_tracker(trackers.gaze, networks, place, blink=0).track(result, face, fps)
-        figures |= against_asked(face, gaze, asked, both)
-        figures |= against_landmarks(face, led, led_motion, both, size)
+        gaze = open_gaze_tracker(trackers.gaze, networks, place, blink).track(result, face, fps)
+        figures |= against_asked(face, gaze, asked, both, both & gaze.valid & looking)
+        figures |= against_landmarks(face, led, both, size, driver_size)
     if driver.face.samefile(target.face):
         figures |= against_truth(result, truth, led.landmarks * size / driver_size)
         if likeness.lpips:
@@ -164,20 +168,21 @@ def main(
         with_what["speech"] = metrics.synchrony(
             metrics.mouth_opening(face.landmarks), metrics.loudness(read_sound(speech, SOUND_RATE), len(face.valid))
         )
+    led_motion = metrics.landmark_motion(led.landmarks, led.position, driver_size, led.valid)
     reason = NO_FACE if both.sum() < 2 else FLAT
     lenders = auxiliary.read_text().split() if auxiliary else []
     measured_with = {
         "tracker": f"{face.tracker}, weights sha256 {face.weights[:12]}",
-        "reference": "apd, aed, gaze: mean |difference| to the motion the portrait was asked for; r, landmarks: driver",
+        "reference": "apd, aed, gaze (open eyes): mean |difference| to what was asked for; r, landmarks: driver",
         "crop": f"whole picture, {size} x {size}; mouth: box of the mouth's landmarks, half as wide again",
         "units": "l1 [0, 1]; psnr dB; apd, gaze rad; aed the tracker's own; landmarks, jitter face sizes",
         **with_what,
         "licences": licences([trackers.face, trackers.gaze, *likeness.networks()]) | likeness.identity_licence(),
         "transfer": transfer,
-        "driver_jitter": metrics.jitter(led_motion),
+        "driver_jitter": metrics.jitter(led_motion, led.valid),
         "driver_frames_tracked": float(led.valid.mean()),
         "auxiliary": lenders,
-        "driver_among_auxiliary": driver.face.parent.name in lenders,
+        "driver_among_auxiliary": speech is None and driver.face.parent.name in lenders,
     }
     missing = {name: missing.get(name, reason) for name in KEYS if figures[name] is None}
     write(out, {**figures, "missing": missing, "measured_with": measured_with})
@@ -215,28 +220,34 @@ def against_truth(result: Batches, truth: Batches, landmarks: np.ndarray) -> dic
     return dict(zip(PIXELS, np.mean(rows, 0).tolist(), strict=True))
 
 
-def against_asked(face: stores.Face, gaze: stores.Gaze, asked: Motion, both: np.ndarray) -> dict[str, float | None]:
-    """How well the motion found in the result follows the motion that was asked for, in the frames `both`."""
+def against_asked(
+    face: stores.Face, gaze: stores.Gaze, asked: Motion, both: np.ndarray, looking: np.ndarray
+) -> dict[str, float | None]:
+    """How well the motion found in the result follows the motion that was asked for.
+
+    In the frames `both`, (N,) bool; the gaze in the frames `looking`, in which both are seen with open eyes.
+    """
     pose, wanted = face.pose[both], asked["pose"].numpy()[both]
     return {
         "apd": metrics.mean_distance(pose, wanted),
         "aed": metrics.mean_distance(face.expression[both], asked["expression"].numpy()[both]),
-        "gaze": metrics.mean_distance(gaze.gaze[both], asked["gaze"].numpy()[both]),
+        "gaze": metrics.mean_distance(gaze.gaze[looking], asked["gaze"].numpy()[looking]) if looking.any() else None,
         "r_yaw": metrics.pearson(pose[:, 1], wanted[:, 1]),
         "r_roll": metrics.pearson(pose[:, 2], wanted[:, 2]),
     }
 
 
 def against_landmarks(
-    face: stores.Face, led: stores.Face, led_motion: np.ndarray, both: np.ndarray, size: int
+    face: stores.Face, led: stores.Face, both: np.ndarray, size: int, led_size: int
 ) -> dict[str, float | None]:
-    """How well the result's landmarks follow the driver's, in the frames `both`."""
-    own = metrics.landmark_motion(face.landmarks[both], face.position[both], size)
+    """How well the result's landmarks, px of `size`, follow the driver's, px of `led_size`, in the frames `both`."""
+    own = metrics.landmark_motion(face.landmarks, face.position, size, both)
+    wanted = metrics.landmark_motion(led.landmarks, led.position, led_size, both)
     return {
-        "landmarks": metrics.landmark_distance(own, led_motion[both]),
+        "landmarks": metrics.landmark_distance(own[both], wanted[both]),
         "r_mouth": metrics.pearson(*(metrics.mouth_opening(each.landmarks[both]) for each in (face, led))),
         "r_lids": metrics.pearson(*(metrics.eye_opening(each.landmarks[both]) for each in (face, led))),
-        "jitter": metrics.jitter(own),
+        "jitter": metrics.jitter(own, both),
     }
 
 

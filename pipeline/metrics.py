@@ -167,13 +167,13 @@ def gap(landmarks: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
     return np.mean([np.linalg.norm(landmarks[:, one] - landmarks[:, other], axis=1) for one, other in pairs], 0)
 
 
-def landmark_motion(landmarks: np.ndarray, position: np.ndarray, size: int) -> np.ndarray:
-    """(N, 68, 2) px, (N, 3) -> (N, 68, 2): departures of the landmarks from their own mean, in face sizes.
+def landmark_motion(landmarks: np.ndarray, position: np.ndarray, size: int, seen: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) px, (N, 3) -> (N, 68, 2): departures of the landmarks from their mean in the frames `seen`, (N,) bool.
 
-    Comparable between people, whose faces differ in shape and place.
+    In face sizes: comparable between people, whose faces differ in shape and place.
     """
-    face = position[:, 2].mean() * size / 2
-    return (landmarks - landmarks.mean(0)) / face
+    face = position[seen, 2].mean() * size / 2
+    return (landmarks - landmarks[seen].mean(0)) / face
 
 
 def landmark_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -186,8 +186,10 @@ def landmark_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(landmark_distances(a, b).mean())
 
 
-def jitter(motion: np.ndarray) -> float:
-    """Mean size of the landmarks' change of velocity per frame, in face sizes; takes `landmark_motion` (N, 68, 2)."""
-    if len(motion) < 3:
-        return 0.0
-    return float(np.linalg.norm(np.diff(motion, n=2, axis=0), axis=2).mean())
+def jitter(motion: np.ndarray, seen: np.ndarray) -> float:
+    """Mean size of the landmarks' change of velocity per frame, in face sizes; takes `landmark_motion` (N, 68, 2).
+
+    Of the frames that are `seen`, (N,) bool, with both their neighbours; 0 where there is none.
+    """
+    inner = seen[:-2] & seen[1:-1] & seen[2:]
+    return float(np.linalg.norm(np.diff(motion, n=2, axis=0)[inner], axis=2).mean()) if inner.any() else 0.0

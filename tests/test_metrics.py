@@ -76,8 +76,8 @@ def test_landmark_motion_compares_faces_of_different_size_and_place():
     sway = np.sin(np.arange(20))[:, None, None] * np.array([1.0, 0.5])
     small, position = face68() + sway, np.tile([0, 0, 0.5], (20, 1))
     large = (face68() * 2 + 30) + 2 * sway
-    a = metrics.landmark_motion(small, position, 48)
-    b = metrics.landmark_motion(large, position, 96)
+    a = metrics.landmark_motion(small, position, 48, np.ones(20, bool))
+    b = metrics.landmark_motion(large, position, 96, np.ones(20, bool))
     assert metrics.landmark_distance(a, b) < 1e-6
     assert metrics.landmark_distance(a, 0 * a) == pytest.approx(np.linalg.norm(sway, axis=2).mean() / 12, rel=0.05)
 
@@ -85,7 +85,8 @@ def test_landmark_motion_compares_faces_of_different_size_and_place():
 def test_jitter_is_zero_for_steady_motion_and_grows_with_noise():
     steady = np.arange(10)[:, None, None] * np.ones((1, 68, 2)) * 0.01
     shaky = steady + np.random.default_rng(0).normal(size=steady.shape) * 0.01
-    assert metrics.jitter(steady) < 1e-12 < metrics.jitter(shaky)
+    every = np.ones(10, bool)
+    assert metrics.jitter(steady, every) < 1e-12 < metrics.jitter(shaky, every)
 
 
 def gaussian(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -33,6 +33,7 @@ OFFLINE = config["train_stage2"] | {
 USED = sorted({*PARTS.values(), *(name for name in ("lpips", "fid") if config["measure"][name])})  # by any step
 PERCEPTION = {"consistency": PARTS["face"], "perceptual": PARTS["perceptual"]}
 MEASURES = HELD_OUT | {"size": config["model"]["size"], "batch": config["measure"]["batch"]}
+MEASURES |= {"smoothing": config["render"]["smoothing"], "blink": config["track_gaze"]["blink"]}
 MEASURES |= {"trackers": {"face": PARTS["face"], "gaze": PARTS["gaze"]}}
 MEASURES |= {"likeness": {name: config["measure"][name] for name in ("lpips", "fid", "identity")}}
 
