@@ -54,4 +54,4 @@ lint: setup
 	$(BIN)/snakemake --lint > /dev/null
 
 clean:
-	rm -rf .venv .snakemake
+	rm -rf .venv

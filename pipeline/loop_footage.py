@@ -50,7 +50,7 @@ def main(
     samples = read_sound(sound, SOUND_RATE)
     person, look = stores.read_face(face), stores.read_gaze(gaze)
     with stores.open_frames(frames) as clip:
-        count = int(len(samples) / SOUND_RATE * clip.fps)
+        count = int(len(samples) * clip.fps / SOUND_RATE)
         if not count:
             raise InputError(f"{sound}: shorter than one frame; use a longer recording")
         order = to_and_fro(learned_frames(len(clip), held_out), count)

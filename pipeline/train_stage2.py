@@ -87,7 +87,6 @@ def main(
     out: Path,
     history: Path,
     preview: Path,
-    record: Path,
     schedule: Schedule,
     weights: Weights,
     critic: Critic,
@@ -108,10 +107,10 @@ def main(
         auxiliary_face: face stores of the clips that lend their motion.
         auxiliary_gaze: gaze stores of the same clips, in the same order.
         networks: folder of the networks' files.
-        out: the portrait.
+        out: the portrait; beside it, in auxiliary.txt, come the names of the auxiliary clips, one a line, as soon as it
+            learns: it keeps them when more clips come.
         history: the loss log, tab-separated.
         preview: pictures of held-out frames as training goes on.
-        record: names of the auxiliary clips, one a line: a portrait keeps them when more clips come.
         held_out: part of the target's clip, from its end, that training never sees.
         blinks: part of the other frames that shows shut eyes, borrowed where the clip has too few; 0: as they are.
         transfer: how other people's motion becomes the target's, "relative" or "direct".
@@ -200,6 +199,9 @@ def main(
     replay, half = Replay(gradients), schedule.batch // 2
     order = samples(data.valid, schedule.steps, half, schedule.seed)
     others = samples(torch.arange(len(texture), device=place), schedule.steps, half, schedule.seed + 1)
+    if processes.is_first():
+        with whole(out.with_name("auxiliary.txt")) as temporary:
+            temporary.write_text("".join(f"{path.parent.name}\n" for path in auxiliary_face))
     for step in steps(first, schedule.steps, schedule.batch, f"{face.parent.name}: {stage_of(out)}"):
         terms = replay(index=processes.part(order[step]), other=processes.part(others[step]))
         learn(optimisers.values(), schedule.rate_at(step))
@@ -214,8 +216,6 @@ def main(
         return
     save_portrait(out, learned)
     write_history(log, history)
-    with whole(record) as temporary:
-        temporary.write_text("".join(f"{path.parent.name}\n" for path in auxiliary_face))
     checkpoint.remove()
 
 

@@ -205,7 +205,6 @@ def stage2_row(clip: dict[str, Path], layout: Layout, config: dict, place: torch
             out=folder / "stage2.pt",
             history=folder / "losses.tsv",
             preview=folder / "preview.png",
-            record=folder / "auxiliary.txt",
             schedule=replace(schedule, images=steps * batch),
             weights=weights,
             critic=critic,

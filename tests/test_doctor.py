@@ -113,7 +113,9 @@ def test_two_clips_of_one_name_hinder_as_the_workflow_does_not_begin(folder, cap
 LONG = "".join(map(str, range(10, 41)))
 
 
-@pytest.mark.parametrize("name", ["a b", "ümlaut", "a_speaks_b", "self", "self.b", "x" * 20, LONG, ""])
+@pytest.mark.parametrize(
+    "name", ["a b", "ümlaut", "a_speaks_b", "a_speaks", "-a", "a.fp16", "self", "self.b", "x" * 20, LONG, ""]
+)
 def test_such_names_are_not_usable(name):
     assert not clip_names.usable(name) and all(map(clip_names.usable, ("A-b.c_1", "self-made", "selfie")))
 

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.fetch_face_mesh import DETECTOR, MESH, main
+from tests.project_for_tests import Project, copy_project
 
 WHEEL = "mediapipe-0.10.21-cp311-cp311-manylinux_2_28_x86_64.whl"
 ABOUT = {
@@ -89,3 +90,12 @@ def test_without_a_network_one_line_says_what_to_place_where(shelf, places):
     assert "\n" not in line
     for word in ("mediapipe==0.10.21", "Apache-2.0", MESH, DETECTOR, str(places["mesh"]), str(places["detector"])):
         assert word in line
+
+
+def test_a_file_placed_by_hand_stays_where_the_other_cannot_be_fetched(tmp_path, face_mesh_weights, shelf):
+    copy_project(tmp_path)
+    placed, lacking = (tmp_path / "weights" / Path(name).name for name in (MESH, DETECTOR))
+    lacking.unlink()
+    done = Project(tmp_path, "tests/tiny.yaml").snakemake("--", f"weights/{lacking.name}")
+    assert done.returncode == 1 and "pip could not download" in done.stdout + done.stderr
+    assert placed.exists() and not lacking.exists()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.errors import InputError
-from pipeline.files import require_file, whole
+from pipeline.files import require_file, sampled_digest, whole
 from tests.disk_for_tests import as_nobody, little_room
 
 
@@ -29,6 +29,22 @@ def test_what_a_killed_run_left_goes_and_what_is_being_written_stays(tmp_path):
     with whole(tmp_path / "a.txt") as temporary:
         temporary.write_text("whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, "a.txt"]
+
+
+def test_a_recording_is_told_from_another_by_its_size_beginning_or_end(tmp_path):
+    contents = [
+        bytes(3 * 2**20),
+        bytes(3 * 2**20 + 1),
+        b"1" + bytes(3 * 2**20 - 1),
+        bytes(3 * 2**20 - 1) + b"1",
+        b"",
+        b"1",
+    ]
+    digests = set()
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}").write_bytes(content)
+        digests.add(sampled_digest(tmp_path / f"{number}"))
+    assert len(digests) == len(contents)
 
 
 def test_two_runs_at_once_do_not_write_to_one_file(tmp_path):

@@ -1,5 +1,8 @@
 """What `snakemake grid` plans: every clip tracked once, every target trained once, and nothing again."""
 
+import os
+import re
+
 import pytest
 
 from tests.project_for_tests import Project, copy_project
@@ -32,8 +35,8 @@ def pretend_finished(project: Project) -> None:
     for path in (project.folder / row[0] for row in rows):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        if path.name == "auxiliary.txt":
-            path.write_text("Dora\n" if path.parent.parent.name == "Cleo" else "Cleo\n")
+        if path.name == "stage2.pt":
+            path.with_name("auxiliary.txt").write_text("Dora\n" if path.parent.parent.name == "Cleo" else "Cleo\n")
     done = project.snakemake("--touch", "--forceall", "--", "grid")
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -55,6 +58,38 @@ def test_one_more_clip_runs_nothing_of_the_finished_results_again(project):
     once = ("crop", "track_face", "track_gaze", "train_stage1", "train_stage2", "contact", "grid")
     new_pairs = ("render", "measure", "coverage", "illustrate", "present")
     assert project.planned("grid") == dict.fromkeys(once, 1) | dict.fromkeys(new_pairs, 4)
+
+
+def test_a_retraining_that_was_interrupted_keeps_its_lenders_though_a_clip_came(project):
+    """Snakemake deletes what a step is about to make; the checkpoint fits the lenders of before alone."""
+    add_clips(project, ["Cleo", "Dora"])
+    pretend_finished(project)
+    rows = [line.split("\t") for line in project.snakemake("--summary", "--", "grid").stdout.splitlines()]
+    outputs = [project.folder / row[0] for row in rows if "train_stage2" in row and "/Cleo/" in row[0]]
+    for path in outputs:
+        path.unlink()
+    assert project.folder / "work/portraits/Cleo/video/stage2.pt" in outputs
+    add_clips(project, ["Anna"])
+    assert project.planned("work/portraits/Cleo/video/stage2.pt") == {"train_stage2": 1}
+
+
+def test_a_clip_that_takes_anothers_place_is_seen_however_old_it_is(project):
+    add_clips(project, ["Cleo", "Dora"])
+    pretend_finished(project)
+    assert "crop" not in project.planned("grid")
+    clip = project.folder / "data/videos/Cleo.mp4"
+    clip.write_text("another take")
+    os.utime(clip, (0, 0))
+    planned = project.planned("grid")
+    assert planned["crop"] == planned["track_face"] == 1 and planned["train_stage2"] == 2  # each lent to the other
+
+
+def test_a_target_that_the_config_names_as_lender_borrows_from_others(project):
+    add_clips(project, ["Cleo", "Dora"])
+    (project.folder / "lent.yaml").write_text("auxiliary: {clips: [Cleo]}")
+    asked = "-n", "--printshellcmds", "--quiet", "host", "--", "work/portraits/Cleo/video/stage2.pt"
+    said = Project(project.folder, "tests/tiny.yaml", "lent.yaml").snakemake(*asked).stdout
+    assert re.findall(r"--auxiliary-face (.*?) +--", said) == ["work/clips/Dora/face.h5"]
 
 
 def test_fewer_than_two_clips_are_answered_in_one_line(project):

@@ -1,6 +1,7 @@
 """What `snakemake tables` plans: the paper's rows, other systems' videos among them, and no driver ever learned."""
 
 import re
+import shutil
 
 import pytest
 
@@ -54,10 +55,41 @@ def test_another_systems_video_is_a_row_where_it_has_the_result(project):
     assert "adopt" not in project.planned("results/tables/table_1.md")
 
 
-def test_another_system_cannot_take_the_name_of_our_row(project):
-    taken = project.folder / "data/foreign/dnp"
+@pytest.mark.parametrize("name", ["dnp", "Face vid2vid"])
+def test_another_system_cannot_have_the_name_of_our_row_nor_one_that_is_no_word(project, name):
+    taken = project.folder / "data/foreign" / name
     taken.mkdir(parents=True)
     done = project.snakemake("-n", "--", "tables")
     taken.rmdir()
     said = done.stdout + done.stderr
-    assert done.returncode == 1 and "data/foreign/dnp: rename it" in said and "Traceback" not in said
+    assert done.returncode == 1 and f"data/foreign/{name}: rename it" in said and "Traceback" not in said
+
+
+def test_a_tables_portraits_keep_their_lenders_when_a_clip_comes(project):
+    record = project.folder / "work/tables/Cleo_driven_by_Dora/full/auxiliary.txt"
+    record.parent.mkdir(parents=True)
+    record.write_text("Emil\nAdmiral\nAstronaut\n")
+    (project.folder / "data/videos/Anna.mp4").write_text("no video: a plan reads none")
+    said = project.snakemake(
+        "-n",
+        "--printshellcmds",
+        "--quiet",
+        "host",
+        "--",
+        str(record.with_name("stage2.pt").relative_to(project.folder)),
+    ).stdout
+    (project.folder / "data/videos/Anna.mp4").unlink()
+    shutil.rmtree(record.parent)
+    lent = re.findall(r"work/clips/(\w+)/", re.search(r"--auxiliary-face (.*?) --", said)[1])
+    assert lent == ["Emil", "Admiral", "Astronaut"]
+
+
+def test_a_table_has_no_more_lenders_than_there_are_and_nobody_drives_themselves(project):
+    many, oneself = project.folder / "many.yaml", project.folder / "oneself.yaml"
+    many.write_text(f"{PAIRS}\nauxiliary: {{count: 9}}")
+    oneself.write_text("tables: {pairs: [Cleo_driven_by_Cleo]}")
+    planned = Project(project.folder, "tests/tiny.yaml", str(many)).planned("results/tables/table_5.md")
+    assert planned["train_variant"] == 2 + 1  # k = 1 and 2 of three lenders, and all
+    done = Project(project.folder, "tests/tiny.yaml", str(oneself)).snakemake("-n", "--", "results/tables/table_2.md")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "tables.pairs names Cleo_driven_by_Cleo" in said and "Traceback" not in said

@@ -77,7 +77,6 @@ def train(folder, clips, networks, **changes):
         out=folder / "stage2.pt",
         history=folder / "history.tsv",
         preview=folder / "preview.png",
-        record=folder / "auxiliary.txt",
         critic=train_stage2.Critic(channels=4, rate=4e-4),
         held_out=0.2,
         blinks=0,

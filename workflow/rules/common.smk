@@ -10,7 +10,7 @@ from pipeline.clip_names import NAME, RULE, SOUND_SUFFIXES, VIDEO_SUFFIXES, medi
 from pipeline.code_digest import code_digest as code
 from pipeline.errors import InputError
 from pipeline.estimate import TRAINING_THREADS, announce_duration
-from pipeline.files import require_file
+from pipeline.files import require_file, sampled_digest
 from pipeline.manifest import NETWORKS, how_to_get, read_manifest
 from pipeline.provenance import part_digest
 
@@ -86,6 +86,17 @@ def check_name(name):
         sys.exit(f"There is no clip '{name}'. Clips in data/videos: {there}. Demo actors: {', '.join(ACTORS)}.")
 
 
+def content(file_of):
+    """Params function: what tells the file of this input function from another that takes its place, however old; of
+    what the workflow makes itself, nothing."""
+
+    def digest(wildcards):
+        path = Path(file_of(wildcards))
+        return sampled_digest(path) if path.is_relative_to("data") else ""
+
+    return digest
+
+
 def video_of(wildcards):
     """Input function: a clip's video, the user's or a demo actor's."""
     check_name(wildcards.clip)
@@ -123,24 +134,31 @@ def layout(driving, **changes):
     return {"layout": config["model"] | {"driving": driving} | changes}
 
 
-def auxiliary_clips(wildcards):
-    """The clips that lend their motion to this target: those of the config, else those it was first trained with,
-    else the other clips there are, else the demo actors. A demo actor borrows from the other one."""
-    record = Path(f"work/portraits/{wildcards.target}/video/auxiliary.txt")
+def recorded(folder):
+    """The clips that lent their motion to the portrait in this folder; none before it is trained."""
+    record = Path(folder) / "auxiliary.txt"
+    return record.read_text().split() if record.exists() else []
+
+
+def auxiliary_clips(wildcards, portrait="video"):
+    """The clips that lend their motion to this target: those of the config, else those that this portrait, or the one
+    that videos drive, was first trained with, else the other clips there are, else the demo actors. A demo actor borrows
+    from the other one."""
     there = [*(VIDEOS if wildcards.target not in ACTORS else []), *ACTORS]
-    clips = [name for name in VIDEOS if name in there and name != wildcards.target][: config["auxiliary"]["count"]]
-    recorded = record.read_text().split() if record.exists() else []
-    chosen = config["auxiliary"]["clips"] or [name for name in recorded if name in there] or clips or ACTORS
-    for name in chosen:
+    folders = [f"work/portraits/{wildcards.target}/{kind}" for kind in (portrait, "video")]
+    named = [name for name in config["auxiliary"]["clips"] if name != wildcards.target]
+    for name in named:
         check_name(name)
-    return [name for name in chosen if name != wildcards.target]
+    first, own = ([name for name in recorded(folder) if name in there] for folder in folders)
+    clips = [name for name in VIDEOS if name in there and name != wildcards.target][: config["auxiliary"]["count"]]
+    return named or first or own or clips or [name for name in ACTORS if name != wildcards.target]
 
 
-def auxiliary_stores(store):
+def auxiliary_stores(store, portrait="video"):
     """Input function: one store of each auxiliary clip."""
 
     def paths(wildcards):
-        return [f"work/clips/{clip}/{store}.h5" for clip in auxiliary_clips(wildcards)]
+        return [f"work/clips/{clip}/{store}.h5" for clip in auxiliary_clips(wildcards, portrait)]
 
     return paths
 
@@ -165,7 +183,8 @@ def offline_stores(store):
     """Input function: one store of each auxiliary clip, then the driver's."""
 
     def paths(wildcards):
-        clips = dict.fromkeys([*auxiliary_clips(wildcards), wildcards.driver])
+        portrait = f"offline/{wildcards.driver}"
+        clips = dict.fromkeys([*auxiliary_clips(wildcards, portrait), wildcards.driver])
         return [f"work/clips/{clip}/{store}.h5" for clip in clips]
 
     return paths
@@ -208,9 +227,15 @@ def config_files(wildcards, input):
     return shlex.join(["config.yaml", *map(os.path.relpath, workflow.overwrite_configfiles)])
 
 
-def given(*names):
-    """Params function: `--name file` for these inputs of the rule; clip names need no quotes."""
-    return lambda wildcards, input: " ".join(f"--{name.replace('_', '-')} {input[name]}" for name in names)
+def given(*names, **files):
+    """Params function: `--name file` for these inputs of the rule, and for files that are none; clip names need no
+    quotes."""
+
+    def words(wildcards, input):
+        named = {name: input[name] for name in names} | {name: path.format(**wildcards) for name, path in files.items()}
+        return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in named.items())
+
+    return words
 
 
 def flags(section, prefix=""):

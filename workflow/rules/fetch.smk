@@ -1,11 +1,12 @@
 # Reads models/weights.yaml. Makes the networks' weights (weights/) and the demo actors' clips (work/actors/).
-# What fetches is local, as a cluster's nodes may have no network.
+# What fetches is local, as a cluster's nodes may have no network. Files are kept, whatever the code that fetched them,
+# and not deleted before a job: what they hold is pinned.
 
 
 rule fetch_face_mesh:
     output:
-        mesh="weights/face_landmark_with_attention.tflite",
-        detector="weights/face_detection_short_range.tflite",
+        mesh=update("weights/face_landmark_with_attention.tflite"),
+        detector=update("weights/face_detection_short_range.tflite"),
     log:
         "logs/fetch_face_mesh/all.log",
     benchmark:
@@ -13,8 +14,6 @@ rule fetch_face_mesh:
     localrule: True
     conda:
         "../../envs/main.yaml"
-    params:
-        code=code("pipeline.fetch_face_mesh"),
     shell:
         """
         python -m pipeline.fetch_face_mesh \

@@ -4,7 +4,7 @@
 
 rule fetch_browser_runtime:
     output:
-        runtime="weights/onnxruntime-web.tgz",
+        runtime=update("weights/onnxruntime-web.tgz"),
     log:
         "logs/fetch_browser_runtime/all.log",
     benchmark:
@@ -12,8 +12,6 @@ rule fetch_browser_runtime:
     localrule: True
     conda:
         "../../envs/main.yaml"
-    params:
-        code=code("pipeline.fetch_browser_runtime"),
     shell:
         """
         python -m pipeline.fetch_browser_runtime \
@@ -33,8 +31,6 @@ rule export_portrait:
         "logs/export_portrait/{target}.log",
     benchmark:
         "benchmarks/export_portrait/{target}.tsv"
-    wildcard_constraints:
-        target=NAME + r"(?<!\.fp16)",
     conda:
         "../../envs/main.yaml"
     params:
@@ -108,8 +104,6 @@ rule make_page:
         "logs/make_page/{target}.log",
     benchmark:
         "benchmarks/make_page/{target}.tsv"
-    wildcard_constraints:
-        target=NAME + r"(?<!\.fp16)",
     conda:
         "../../envs/main.yaml"
     params:

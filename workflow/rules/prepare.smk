@@ -20,6 +20,7 @@ rule crop:
         gpu=HAS_GPU,
     params:
         code=code("pipeline.crop"),
+        content=content(video_of),
         flags=flags(DEVICE | {"tracker": PARTS["face"]} | config["crop"]),
     shell:
         """

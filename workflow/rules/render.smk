@@ -86,7 +86,6 @@ use rule render as render_offline with:
 rule measure:
     input:
         video=rules.render.output.video,
-        auxiliary=rules.train_stage2.output.auxiliary,
         frames="work/clips/{driver}/frames.h5",
         face="work/clips/{driver}/face.h5",
         gaze="work/clips/{driver}/gaze.h5",
@@ -109,7 +108,7 @@ rule measure:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | TRANSFER | WHOLE | MEASURES),
-        more=given("auxiliary"),
+        more=given(auxiliary="work/portraits/{target}/video/auxiliary.txt"),
     shell:
         """
         python -m pipeline.measure \
@@ -131,7 +130,6 @@ rule measure:
 use rule measure as measure_self with:
     input:
         video=rules.render_self.output.video,
-        auxiliary=rules.train_stage2.output.auxiliary,
         frames="work/clips/{target}/frames.h5",
         face="work/clips/{target}/face.h5",
         gaze="work/clips/{target}/gaze.h5",
@@ -150,13 +148,12 @@ use rule measure as measure_self with:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | DIRECT | END | MEASURES),
-        more=given("auxiliary"),
+        more=given(auxiliary="work/portraits/{target}/video/auxiliary.txt"),
 
 
 use rule measure as measure_offline with:
     input:
         video=rules.render_offline.output.video,
-        auxiliary=rules.train_stage2_offline.output.auxiliary,
         frames="work/clips/{driver}/frames.h5",
         face="work/clips/{driver}/face.h5",
         gaze="work/clips/{driver}/gaze.h5",
@@ -175,7 +172,7 @@ use rule measure as measure_offline with:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | TRANSFER | WHOLE | MEASURES),
-        more=given("auxiliary"),
+        more=given(auxiliary="work/portraits/{target}/offline/{driver}/auxiliary.txt"),
 
 
 rule present:

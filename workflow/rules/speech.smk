@@ -39,15 +39,14 @@ use rule train_stage2 as train_stage2_audio with:
         face="work/clips/{target}/face.h5",
         gaze="work/clips/{target}/gaze.h5",
         audio="work/clips/{target}/audio.h5",
-        auxiliary_face=auxiliary_stores("face"),
-        auxiliary_gaze=auxiliary_stores("gaze"),
-        auxiliary_audio=auxiliary_stores("audio"),
+        auxiliary_face=auxiliary_stores("face", "audio"),
+        auxiliary_gaze=auxiliary_stores("gaze", "audio"),
+        auxiliary_audio=auxiliary_stores("audio", "audio"),
         networks=networks(PARTS["face"], PARTS["perceptual"]),
     output:
         portrait="work/portraits/{target}/audio/stage2.pt",
         history="work/portraits/{target}/audio/stage2.losses.tsv",
         preview="work/portraits/{target}/audio/stage2.preview.png",
-        auxiliary="work/portraits/{target}/audio/auxiliary.txt",
     log:
         "logs/train_stage2/{target}_audio.log",
     benchmark:
@@ -111,6 +110,7 @@ rule loop_footage:
         "../../envs/main.yaml"
     params:
         code=code("pipeline.loop_footage"),
+        content=content(sound_of),
         flags=flags(HELD_OUT | (TRANSFER if config["speech"]["footage"] else DIRECT)),
     shell:
         """
@@ -185,6 +185,7 @@ use rule speak as speak_self with:
 
 
 SPEAKER = rules.train_stage2 if BY_MOTION else rules.train_stage2_audio
+SPEAKER_LENDERS = f"work/portraits/{{target}}/{'video' if BY_MOTION else 'audio'}/auxiliary.txt"
 
 
 use rule render as render_speech with:
@@ -211,7 +212,6 @@ use rule render as render_speech with:
 use rule measure as measure_speech with:
     input:
         video=rules.render_speech.output.video,
-        auxiliary=SPEAKER.output.auxiliary,
         frames=rules.loop_footage.output.frames,
         face=rules.loop_footage.output.face,
         gaze=rules.loop_footage.output.gaze,
@@ -231,7 +231,7 @@ use rule measure as measure_speech with:
     params:
         code=code("pipeline.measure"),
         flags=flags(DEVICE | DIRECT | WHOLE | MEASURES),
-        more=given("auxiliary", "speech"),
+        more=given("speech", auxiliary=SPEAKER_LENDERS),
 
 
 use rule present as present_speech with:
@@ -273,7 +273,6 @@ use rule render as render_speaks_self with:
 use rule measure_self as measure_speaks_self with:
     input:
         video=rules.render_speaks_self.output.video,
-        auxiliary=SPEAKER.output.auxiliary,
         frames="work/clips/{target}/frames.h5",
         face="work/clips/{target}/face.h5",
         gaze="work/clips/{target}/gaze.h5",

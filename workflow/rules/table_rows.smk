@@ -2,26 +2,35 @@
 LOSSES = ["adversarial", "perceptual", "consistency", "velocity"]
 FOREIGN = sorted(path.name for path in Path("data/foreign").glob("*/"))
 OURS = re.compile(r"ours|dnp|stage1|full|offline|auxiliary_.*|without_.*")  # rows that other systems can't be named as
+ROW = r"[A-Za-z0-9._-]+"
 STAGE1 = "work/portraits/{target}/video/stage1.pt"
 FULL = "work/tables/{target}_driven_by_{driver}/full/stage2.pt"
 
 
-for method in filter(OURS.fullmatch, FOREIGN):
-    sys.exit(f"data/foreign/{method}: rename it; a table has a row of that name already")
+for method in FOREIGN:
+    if OURS.fullmatch(method):
+        sys.exit(f"error: data/foreign/{method}: rename it; a table has a row of that name already")
+    if not re.fullmatch(ROW, method):
+        sys.exit(f"error: data/foreign/{method}: rename it; a row has letters, digits, '-', '_' and '.' in its name")
 
 
 def table_pairs():
-    """["Biden_driven_by_May"]: those of the config, else every clip driven by the next one."""
+    """["Biden_driven_by_May"]: those of the config, else every clip driven by the next one; a single one by an actor."""
     names = list(VIDEOS) or ACTORS
-    cycle = zip(names, [*names[1:], names[0]])
-    return config["tables"]["pairs"] or [f"{target}_driven_by_{driver}" for target, driver in cycle]
+    cycle = zip(names, [*names[1:], names[0]] if len(names) > 1 else ACTORS)
+    pairs = config["tables"]["pairs"] or [f"{target}_driven_by_{driver}" for target, driver in cycle]
+    for pair in pairs:
+        if len({*pair.split("_driven_by_")}) == 1:
+            sys.exit(f"error: tables.pairs names {pair}; a table compares clips that another person drives")
+    return pairs
 
 
 def table_rows(table):
     """["result/row"] of a table of the paper, in its order; "ours" is a result that users ask for by itself."""
     pairs = table_pairs()
     targets = list(dict.fromkeys(pair.split("_driven_by_")[0] for pair in pairs))
-    shorter = [f"auxiliary_{count}" for count in range(1, config["auxiliary"]["count"])]
+    most = len(lenders(*pairs[0].split("_driven_by_"), "full", config["auxiliary"]["count"])) if table == "5" else 0
+    shorter = [f"auxiliary_{count}" for count in range(1, most)]
     results, rows = {
         "1": ([f"{target}_self" for target in targets], ["dnp", "ours"]),
         "2": (pairs, ["dnp", "full", "offline"]),
@@ -59,10 +68,13 @@ def row_portrait(wildcards):
     return stage1.get(wildcards.row, "work/tables/{target}_driven_by_{driver}/{row}/stage2.pt").format(**wildcards)
 
 
-def lenders(wildcards, count=config["auxiliary"]["count"]):
-    """The first clips that lend a row's portrait their motion: never the driver; demo actors where clips run out."""
-    clips = [*(config["auxiliary"]["clips"] or VIDEOS), *ACTORS]
-    others = [name for name in clips if name not in (wildcards.target, wildcards.driver)]
+def lenders(target, driver, variant, count):
+    """The first clips that lend a row's portrait their motion: never the driver; demo actors where clips run out. A
+    portrait keeps those it was first trained with."""
+    first = recorded(f"work/tables/{target}_driven_by_{driver}/{variant}")
+    known = [name for name in first if name in VIDEOS or name in ACTORS]
+    clips = dict.fromkeys([*(config["auxiliary"]["clips"] or known or VIDEOS), *ACTORS])
+    others = [name for name in clips if name not in (target, driver)]
     if not others:
         sys.exit("Tables 2, 4 and 5 need a third clip in data/videos, to lend its motion instead of the driver's.")
     return others[:count]
@@ -72,8 +84,9 @@ def variant_stores(store):
     """Input function: one store of each lender; `auxiliary_2` has two."""
 
     def paths(wildcards):
-        count = wildcards.variant.removeprefix("auxiliary_")
-        clips = lenders(wildcards, int(count)) if count.isdigit() else lenders(wildcards)
+        named = wildcards.variant.removeprefix("auxiliary_")
+        count = int(named) if named.isdigit() else config["auxiliary"]["count"]
+        clips = lenders(wildcards.target, wildcards.driver, wildcards.variant, count)
         return [f"work/clips/{clip}/{store}.h5" for clip in clips]
 
     return paths
@@ -81,7 +94,12 @@ def variant_stores(store):
 
 def variant_offline_stores(store):
     """Input function: one store of each lender, then the driver's."""
-    return lambda wildcards: [f"work/clips/{clip}/{store}.h5" for clip in [*lenders(wildcards), wildcards.driver]]
+
+    def paths(wildcards):
+        clips = lenders(wildcards.target, wildcards.driver, "offline", config["auxiliary"]["count"])
+        return [f"work/clips/{clip}/{store}.h5" for clip in [*clips, wildcards.driver]]
+
+    return paths
 
 
 def variant_flags(wildcards):

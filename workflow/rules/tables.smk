@@ -7,7 +7,7 @@ wildcard_constraints:
     table=r"[1-5]",
     kind=r"self|speaks_self",
     method="|".join(map(re.escape, FOREIGN)) or "none",
-    row=r"[A-Za-z0-9._-]+",
+    row=ROW,
     variant=rf"full|auxiliary_[1-9]|without_({'|'.join(LOSSES)})",
 
 
@@ -55,7 +55,6 @@ use rule train_stage2 as train_variant with:
         portrait="work/tables/{target}_driven_by_{driver}/{variant}/stage2.pt",
         history="work/tables/{target}_driven_by_{driver}/{variant}/stage2.losses.tsv",
         preview="work/tables/{target}_driven_by_{driver}/{variant}/stage2.preview.png",
-        auxiliary="work/tables/{target}_driven_by_{driver}/{variant}/auxiliary.txt",
     log:
         "logs/train_stage2/{target}_driven_by_{driver}_{variant}.log",
     benchmark:
@@ -79,7 +78,6 @@ use rule train_variant as train_variant_offline with:
         portrait="work/tables/{target}_driven_by_{driver}/offline/stage2.pt",
         history="work/tables/{target}_driven_by_{driver}/offline/stage2.losses.tsv",
         preview="work/tables/{target}_driven_by_{driver}/offline/stage2.preview.png",
-        auxiliary="work/tables/{target}_driven_by_{driver}/offline/auxiliary.txt",
     log:
         "logs/train_stage2/{target}_driven_by_{driver}_tables_offline.log",
     benchmark:

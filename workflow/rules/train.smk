@@ -1,5 +1,6 @@
 # Reads the target's stores, for Stage II also the auxiliary clips'. Makes work/portraits/{target}/video/stage{1,2}.pt.
-# Checkpoints lie beside the outputs, undeclared: the same command continues an interrupted training.
+# Checkpoints lie beside the outputs, undeclared: the same command continues an interrupted training. So does
+# auxiliary.txt, the names of the clips that lent their motion: Snakemake must not delete what a retraining reads.
 
 
 rule train_stage1:
@@ -51,7 +52,6 @@ rule train_stage2:
         portrait="work/portraits/{target}/video/stage2.pt",
         history="work/portraits/{target}/video/stage2.losses.tsv",
         preview="work/portraits/{target}/video/stage2.preview.png",
-        auxiliary="work/portraits/{target}/video/auxiliary.txt",
     log:
         "logs/train_stage2/{target}.log",
     benchmark:
@@ -78,7 +78,6 @@ rule train_stage2:
             --out {output.portrait:q} \
             --history {output.history:q} \
             --preview {output.preview:q} \
-            --record {output.auxiliary:q} \
             {params.flags} {params.sound} \
             2>&1 | tee {log:q}
         """
@@ -98,7 +97,6 @@ use rule train_stage2 as train_stage2_offline with:
         portrait="work/portraits/{target}/offline/{driver}/stage2.pt",
         history="work/portraits/{target}/offline/{driver}/stage2.losses.tsv",
         preview="work/portraits/{target}/offline/{driver}/stage2.preview.png",
-        auxiliary="work/portraits/{target}/offline/{driver}/auxiliary.txt",
     log:
         "logs/train_stage2/{target}_offline_{driver}.log",
     benchmark:
