@@ -109,6 +109,11 @@ def main(
         f"{len(clock.picks)} frames at {float(clock.fps):.3f} frames/s; face in {len(look.face)} of {len(look.looked)} "
         f"frames looked at; box of {box[2]} px at ({box[0]}, {box[1]})"
     )
+    if look.others:
+        print(
+            f"{Path(video).name}: {len(look.others)} of the frames looked at show another face, or the same one come back "
+            f"elsewhere, the first at {look.times[look.others[0]]:.2f} s: only who is seen most is followed"
+        )
     if not stated.sound:
         print(f"{Path(video).name}: has no sound; {audio} is silence")
 

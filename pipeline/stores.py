@@ -17,6 +17,8 @@ Arrays are filled for every frame: where `valid` is false they hold values bridg
 
 import hashlib
 import io
+import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,7 +134,16 @@ UNITS = {
 
 
 def scratch(length: int, *shape: int) -> h5py.Dataset:
-    """(length, *shape) float32 on disk, for what would fill memory; gone with the last reference."""
+    """(length, *shape) float32 on disk, for what would fill memory; gone with the last reference.
+
+    Raises:
+        InputError: the disk has too little room.
+    """
+    folder, needed = tempfile.gettempdir(), 4 * length * math.prod(shape)
+    if shutil.disk_usage(folder).free < needed:
+        raise InputError(
+            f"{folder}: {needed / 1e6:.0f} MB are needed there for a while; make room, or name another folder in TMPDIR"
+        )
     return h5py.File(tempfile.TemporaryFile(), "w").create_dataset("scratch", (length, *shape), "f4")
 
 

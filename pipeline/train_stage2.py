@@ -127,6 +127,8 @@ def main(
     own = take(data.motion, data.valid)
     foreign = to(load_auxiliary(auxiliary_face, auxiliary_gaze, auxiliary_audio, portrait.neutral, transfer), place)
     texture = data.valid[nearest(foreign, own)]  # frame t of eq. 4 for every auxiliary frame
+    if not layout.position:  # not told where the face is, the portrait leaves it where frame t has it
+        foreign["position"] = data.motion["position"][texture]
     perception, files = open_perception(consistency, perceptual, networks, frames, face, data)
     perception.to(place)
     spread = perception.spread(own) if layout.driving == "video" else head_only(perception.spread(own))

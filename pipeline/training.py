@@ -186,8 +186,10 @@ class Average:
 def fingerprint(step: str, settings: dict, inputs: list[Path]) -> str:
     """What a checkpoint belongs to: the code of the step ("pipeline.train_stage1"), all settings, all inputs' content.
 
-    Other code may keep other things, or learn otherwise; Snakemake begins a step anew for it, too.
+    Other code may keep other things, or learn otherwise; Snakemake begins a step anew for it, too. How often a training
+    is saved may change on its way.
     """
+    settings = {name: value for name, value in settings.items() if name != "save_minutes"}
     identity = json.dumps([code_digest(step), settings, [sha256(path) for path in inputs]], sort_keys=True, default=str)
     return hashlib.sha256(identity.encode()).hexdigest()
 

@@ -48,6 +48,7 @@ SILENT_GPU = """
         else send.call(this, message);
     };
 """
+DEAF_GPU = 'Object.defineProperty(navigator, "gpu", { value: { requestAdapter: () => new Promise(() => {}) } });'
 SLOW_CAMERA = """
     navigator.mediaDevices.getUserMedia = async () => {
         await new Promise((done) => { window.allow = done; });
@@ -178,6 +179,17 @@ def test_a_graphics_card_that_never_answers_is_given_up(playwright, place):
         assert unpacked(tab.tab.evaluate(STILL), "f4").std() > 0
 
 
+def test_a_graphics_card_that_does_not_even_say_what_it_is_is_left_out(playwright, place):
+    with visit(playwright) as tab:
+        tab.tab.clock.install()
+        tab.tab.add_init_script(DEAF_GPU)
+        tab.tab.goto(place["page"].as_uri())
+        tab.tab.wait_for_function("() => document.querySelector('#sliders input')")
+        tab.tab.clock.fast_forward(6_000)
+        tab.tab.wait_for_selector("html[data-ready=true]", timeout=240_000)
+        assert tab.message() == "" and tab.tab.locator("#backend").input_value() == "wasm"
+
+
 def test_a_drivers_motion_becomes_the_targets_as_in_python(tiny, place):
     motion, _ = load_motion(place["face"], place["gaze"])
     target = {name: value + 0.1 for name, value in neutral(motion).items()}
@@ -261,7 +273,16 @@ def test_a_drivers_motion_plays_pauses_and_seeks(tiny):
     tab.locator("#seek").fill("1.5")
     tab.wait_for_timeout(1500)
     assert tab.evaluate(PIXELS) != before
+    tab.locator("#seek").focus()
+    tab.keyboard.press("ArrowLeft")
+    assert float(tab.locator("#seek").input_value()) == 0.5
+    assert tab.locator("#seek").get_attribute("aria-valuetext") == "0:00"
     tab.locator("#reset").click()
+
+
+def test_no_two_controls_have_the_same_name(tiny):
+    names = tiny.tab.evaluate("() => [...document.querySelectorAll('input[type=range]')].map((each) => each.ariaLabel)")
+    assert len(names) > 10 and len(set(names)) == len(names)
 
 
 def test_a_recording_is_a_video_of_the_picture(tiny, tmp_path):

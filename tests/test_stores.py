@@ -1,4 +1,5 @@
 import inspect
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def test_a_tracker_without_a_mesh_can_be_stored(tmp_path):
     face = face_of(7, mesh=np.zeros((7, 0, 3), np.float32), neutral=np.zeros((0, 3), np.float32))
     stores.write_face(tmp_path / "face.h5", face)
     assert stores.read_face(tmp_path / "face.h5").mesh.shape == (7, 0, 3)
+
+
+def test_too_little_room_for_what_memory_does_not_hold_is_one_line_that_names_the_folder(monkeypatch):
+    monkeypatch.setattr(stores.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(InputError, match=rf"{stores.tempfile.gettempdir()}: 11 MB are needed .* TMPDIR"):
+        stores.scratch(2000, 478, 3)
 
 
 def test_an_interrupted_writer_leaves_nothing(tmp_path):

@@ -153,7 +153,7 @@ function buildSliders() {
       if (slider.group !== group) return;
       const row = document.createElement("label");
       row.className = "slider";
-      row.innerHTML = `<span>${slider.name}</span><output aria-live="off"></output><input type="range" aria-label="${slider.name}">`;
+      row.innerHTML = `<span>${slider.name}</span><output aria-live="off"></output><input type="range" aria-label="${group}: ${slider.name}">`;
       const input = row.querySelector("input");
       Object.assign(input, { id: slider.id, min: slider.low, max: slider.high, step: (slider.high - slider.low) / 200, value: 0 });
       input.style.setProperty("--zero", `${(-slider.low / (slider.high - slider.low)) * 100}%`);
@@ -232,7 +232,9 @@ function showTime(time) {
   const length = driver().count / driver().fps;
   $("seek").max = length;
   $("seek").value = time;
-  $("time").textContent = `${Math.floor(time / 60)}:${String(Math.floor(time % 60)).padStart(2, "0")}`;
+  const text = `${Math.floor(time / 60)}:${String(Math.floor(time % 60)).padStart(2, "0")}`;
+  $("time").textContent = text;
+  $("seek").setAttribute("aria-valuetext", text);
 }
 
 async function startPlaying() {
@@ -526,6 +528,13 @@ function connect() {
   $("play").onclick = () => (playing ? stopPlaying() : startPlaying());
   $("driver").onchange = chooseDriver;
   $("seek").oninput = () => { stopWatching(); seek(Number($("seek").value)); };
+  $("seek").onkeydown = (event) => { // by a second: the slider's own step is finer than a frame
+    const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    stopWatching();
+    seek(Math.min(Math.max(Number($("seek").value) + by, 0), Number($("seek").max)));
+  };
   $("watch").onclick = () => (watching ? stopWatching() : startWatching());
   $("neutral").onclick = takeNeutral;
   $("record").onclick = record;
@@ -567,7 +576,8 @@ async function main() {
   await readPoster();
   buildSliders();
   connect();
-  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  const silence = new Promise((done) => setTimeout(done, 5000, null)); // a driver that hangs never answers
+  const adapter = await Promise.race([navigator.gpu?.requestAdapter().catch(() => null), silence]);
   const software = adapter && (adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
   for (const name of adapter ? (software ? ["wasm", "webgpu"] : ["webgpu", "wasm"]) : ["wasm"])
     $("backend").add(new Option(BACKENDS[name], name));
