@@ -113,7 +113,7 @@ def test_an_interrupted_training_continues_to_the_same_weights(tmp_path, monkeyp
         interrupt(patch, after=17)
         train(tmp_path / "broken", clip)
     assert not (tmp_path / "broken" / "stage1.pt").exists()
-    resumed = weights_of(train(tmp_path / "broken", clip))
+    resumed = weights_of(train(tmp_path / "broken", clip, save_minutes=1e8))
     assert "continuing at step 17" in capsys.readouterr().out
     for a, b in zip(whole, resumed, strict=True):
         assert torch.equal(a, b)
