@@ -10,8 +10,8 @@ from models.deca import crop_faces
 class DecaConsistency(nn.Module):
     """Measure pose and expression in pictures of one person.
 
-    No detector runs in the training loop: a picture is cropped where its nearest performing frame, the texture frame
-    of eq. 4, has its face.
+    No detector runs in the training loop: a picture is cropped as its nearest performing frame, the texture frame of
+    eq. 4, where the picture was to have its face.
 
     Args:
         deca: the encoder; its weights get no gradient.
@@ -27,10 +27,14 @@ class DecaConsistency(nn.Module):
         """Find pose (B, 6) and expression (B, 50) in images (B, 3, S, S) in [0, 1].
 
         Args:
-            motion: what the pictures were to show; of no use here.
+            motion: what the pictures were to show, of which the position (B, 3) counts.
             texture: (B,) index of each picture's texture frame.
         """
-        crops = crop_faces(images, pixels(self.landmarks[texture], images.shape[-1]))
+        landmarks, position = self.landmarks[texture], motion["position"]
+        low, high = landmarks.amin(1), landmarks.amax(1)
+        larger = position[:, 2:] / (high - low).mean(1, keepdim=True)
+        moved = (landmarks - (low + high)[:, None] / 2) * larger[:, None] + position[:, None, :2]
+        crops = crop_faces(images, pixels(moved, images.shape[-1]))
         found = self.deca(crops)
         return {name: found[name] for name in ("pose", "expression")}, None
 

@@ -47,25 +47,22 @@ class Landmarks68:
             For each frame, boxes (k, 4) float64: centre x, centre y, side in px, roll 0. The side is the mean of the
             rectangle's width and height. And scores (k,) in [0.5, 1].
         """
-        boxes, scores = [], []
-        for frame in frames:
-            x1, y1, x2, y2, score = self._rectangles(frame).T
-            boxes.append(np.stack([(x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1 + y2 - y1) / 2, np.zeros_like(x1)], 1))
-            scores.append(score)
-        return boxes, scores
+        faces = self.rectangles(frames)
+        return [squares(face) for face in faces], [face[:, 4] for face in faces]
 
     @torch.inference_mode()
-    def landmarks(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks of the best face in each frame, as `get_landmarks(frame)[0]`.
+    def landmarks(self, frames: np.ndarray, faces: list[np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks of the first of these faces in each frame; by default of the best, as `get_landmarks(frame)[0]`.
 
         Args:
             frames: (n, H, W, 3) RGB uint8.
+            faces: `rectangles` (k, 5) in each frame.
 
         Returns:
             Points (n, 68, 2) float32, x and y in px, whole numbers, zero where there is no face; and whether a face
             was found (n,).
         """
-        faces = [self._rectangles(frame)[:1] for frame in frames]
+        faces = self.rectangles(frames) if faces is None else faces
         found = np.array([len(face) > 0 for face in faces], bool)
         points = np.zeros((len(frames), 68, 2), np.float32)
         if found.any():
@@ -76,14 +73,23 @@ class Landmarks68:
             points[found] = [get_preds_fromhm(h[None], *place)[1][0] for h, place in zip(heatmaps, places, strict=True)]
         return points, found
 
-    def _rectangles(self, frame: np.ndarray) -> np.ndarray:
-        """(k, 5) float64: left, top, right, bottom in px and score of the faces in a frame (H, W, 3), best first.
+    def rectangles(self, frames: np.ndarray) -> list[np.ndarray]:
+        """(k, 5) float64 for each of the frames (n, H, W, 3): left, top, right, bottom in px and score, best first.
 
         One frame at a time: the package mixes a batch's candidates, which changes which of two equal scores wins.
         """
-        candidates = detect(self.detector, frame, self.device)[0].reshape(-1, 5)
-        best = candidates[nms(candidates, MAX_OVERLAP)]
-        return best[best[:, 4] > MIN_SCORE]
+        found = []
+        for frame in frames:
+            candidates = detect(self.detector, frame, self.device)[0].reshape(-1, 5)
+            best = candidates[nms(candidates, MAX_OVERLAP)]
+            found.append(best[best[:, 4] > MIN_SCORE])
+        return found
+
+
+def squares(rectangles: np.ndarray) -> np.ndarray:
+    """(k, 5) -> (k, 4): centre x and y, mean of width and height, roll 0; px."""
+    x1, y1, x2, y2, _ = rectangles.T
+    return np.stack([(x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1 + y2 - y1) / 2, np.zeros_like(x1)], 1)
 
 
 def _centre_and_scale(rectangle: np.ndarray) -> tuple[np.ndarray, float]:

@@ -111,8 +111,8 @@ def main(
     )
     if look.others:
         print(
-            f"{Path(video).name}: {len(look.others)} of the frames looked at show another face, or the same one elsewhere, "
-            f"the first at {look.times[look.others[0]]:.2f} s: only who is seen most is followed"
+            f"{Path(video).name}: {len(look.others)} of the frames looked at show another face, or the same one "
+            f"elsewhere, the first at {look.times[look.others[0]]:.2f} s: only who is seen most is followed"
         )
     if not stated.sound:
         print(f"{Path(video).name}: has no sound; {audio} is silence")

@@ -9,9 +9,9 @@ import torch
 from models.crop_units import crop_units
 from models.deca import crop_faces, load_deca
 from models.gaze360 import head_boxes, load_gaze360, prepare_heads, windows
-from models.landmarks68 import Landmarks68
+from models.landmarks68 import Landmarks68, squares
 from pipeline import stores
-from pipeline.face_tracker import bridge
+from pipeline.face_tracker import bridge, follow
 from pipeline.files import sha256
 from pipeline.manifest import find
 from pipeline.trackers import Batches
@@ -20,7 +20,7 @@ CHUNK = 1024  # windows seen at once
 
 
 class DecaFaces:
-    """DECA's encoder on crops around face-alignment's 68 points, frame by frame, as the paper uses it."""
+    """DECA's encoder on crops around face-alignment's 68 points, as the paper uses it, of one person in all frames."""
 
     name = "DECA on face-alignment's 68 points"
 
@@ -35,8 +35,10 @@ class DecaFaces:
     def track(self, batches: Batches, size: int, neutral: np.ndarray | None = None) -> stores.Face:
         deca = load_deca(self.deca).to(self.device)
         points, valid, rows = [], [], {"pose": [np.zeros((0, 6))], "expression": [np.zeros((0, 50))]}
+        faces = one_person([faces for frames in batches() for faces in self.points.rectangles(frames)])
         for frames in batches():
-            landmarks, found = self.points.landmarks(frames)
+            here, faces = faces[: len(frames)], faces[len(frames) :]
+            landmarks, found = self.points.landmarks(frames, here)
             points.append(landmarks)
             valid.append(found)
             if found.any():
@@ -77,6 +79,14 @@ class Gaze360:
         around = torch.from_numpy(windows(face.valid, float(fps))).to(self.device)  # (N, 7)
         gaze = torch.cat([net.gaze_of(features[part])[0] for part in around.split(CHUNK)]).cpu().numpy()
         return stores.Gaze(bridge(gaze, face.valid), face.valid, "Gaze360", sha256(self.path))
+
+
+def one_person(faces: list[np.ndarray]) -> list[np.ndarray]:
+    """Of the rectangles (k, 5) in each frame those of the person who is most and largest there: (1, 5) or (0, 5)."""
+    followed = follow([squares(each) for each in faces])
+    return [
+        each[(squares(each) == followed[k]).all(1)][:1] if k in followed else each[:0] for k, each in enumerate(faces)
+    ]
 
 
 def box_position(landmarks: np.ndarray, size: int) -> np.ndarray:

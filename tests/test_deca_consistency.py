@@ -15,10 +15,17 @@ def phi():
     return DecaConsistency(DECA(), torch.stack([left, left + torch.tensor([34.0, 0.0])]), SIZE)
 
 
+def position_of(phi: DecaConsistency, frame: int) -> torch.Tensor:
+    """(1, 3) centre and side of a performing frame's face, as the tracker has it."""
+    low, high = phi.landmarks[frame].amin(0), phi.landmarks[frame].amax(0)
+    return torch.cat([(low + high) / 2, (high - low).mean()[None]])[None]
+
+
+@pytest.mark.parametrize("texture", [0, 1])
 @pytest.mark.parametrize("size", [64, 32])
-def test_a_picture_is_seen_where_its_texture_frame_has_the_face(phi, size):
+def test_a_picture_is_seen_where_the_face_was_to_be_whatever_the_texture_frame(phi, size, texture):
     image = torch.rand(1, 3, size, size).requires_grad_()
-    found, features = phi(image, {}, torch.tensor([1]))
+    found, features = phi(image, {"position": position_of(phi, 1)}, torch.tensor([texture]))
     assert features is None
     assert found["pose"].shape == (1, 6) and found["expression"].shape == (1, 50)
     found["pose"].square().sum().backward()

@@ -224,6 +224,19 @@ def test_unknown_config_keys_are_refused_by_name(project, changed):
     assert done.returncode == 1 and "held_in" in done.stdout + done.stderr
 
 
+def test_a_batch_that_the_processes_cannot_share_is_refused_before_any_work(project, changed):
+    changed("config.yaml", "processes: 1", "processes: 3")
+    done = project.snakemake("-n", "--", DRIVEN)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "batch cannot be divided among 3 processes" in said and "Traceback" not in said
+
+
+def test_a_label_with_what_snakemake_would_fill_in_is_refused_by_name(project, changed):
+    changed("config.yaml", "  label: synthetic", "  label: AI {fake}")
+    done = project.snakemake("-n", "--", DRIVEN)
+    assert done.returncode == 1 and "render" in done.stderr + done.stdout and "'AI {fake}'" in done.stderr + done.stdout
+
+
 def test_the_schema_describes_every_key_of_the_config():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 

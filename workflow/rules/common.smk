@@ -45,6 +45,13 @@ SHAPING += ["render.smoothing", "render.quality"]
 WEIGHTS, MANIFEST = Path("weights"), read_manifest()
 HAS_GPU = int(bool(shutil.which("nvidia-smi")))  # small networks take a GPU's turn only where there is one
 
+for stage, divided in ("train_stage1", 1), ("train_stage2", 2):  # Stage II's batch has two halves
+    if config[stage]["schedule"]["batch"] % (divided * config["processes"]):
+        sys.exit(
+            f"error: {stage}.schedule.batch cannot be divided among {config['processes']} processes; make it a multiple of "
+            f"{divided * config['processes']}"
+        )
+
 ACTORS = ["Admiral", "Astronaut"]  # the demo actors, made on demand
 
 
