@@ -25,13 +25,12 @@ VIDEO_SUFFIXES = {
     ".vob",
 }
 SOUND_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma", ".aif", ".aiff"}
-NAME = r"(?!-)(?!self(?![A-Za-z0-9_-]))(?:(?!_driven_by|_speaks|_offline|\.side_by_side|\.fp16)[A-Za-z0-9._-])+"
+NAME = r"(?!self(?![A-Za-z0-9_-]))(?:(?!_driven_by|_speaks|_offline|\.side_by_side|\.fp16)[A-Za-z0-9._-])+"
 LONGEST = 60  # letters of a name: two of them, and more, make a file name
 OVER_AND_OVER = r"(.+?)\1{19}"  # Snakemake takes such names for an endless recursion
 RULE = (
     f"rename it; a name has at most {LONGEST} of A to Z, a to z, 0 to 9, '-', '_' and '.', nothing twenty times over, "
-    "no '-' at its beginning and none of '_driven_by', '_speaks', '_offline', '.side_by_side', '.fp16' in it; 'self' "
-    "means the target's own end"
+    "and none of '_driven_by', '_speaks', '_offline', '.side_by_side', '.fp16' in it; 'self' means the target's own end"
 )
 
 

@@ -63,14 +63,14 @@ def main(
 
     Args:
         table: number in the paper, 1 to 5.
-        rows: "result/method" of each row.
+        rows: "./result/method" of each row.
         metrics: figures of each row, from `measure`.
         videos: what each row rendered.
         drivers: frame store that each row is shown beside: the driver's, or the truth.
         csv, markdown, picture: the table.
     """
     reports = [json.loads(path.read_text()) for path in metrics]
-    names = [name.split("/") for name in rows]
+    names = [name.removeprefix("./").split("/") for name in rows]
     figures = FIGURES[table]
     ours = [
         {"result": result, "method": METHODS.get(method, method), "source": "measured"} | pick(report, figures)

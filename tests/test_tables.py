@@ -84,6 +84,16 @@ def test_a_tables_portraits_keep_their_lenders_when_a_clip_comes(project):
     assert lent == ["Emil", "Admiral", "Astronaut"]
 
 
+def test_a_name_that_begins_with_a_dash_is_no_option(project):
+    clip = project.folder / "data/videos/-Anna.mp4"
+    clip.write_text("no video: a plan reads none")
+    (project.folder / "dash.yaml").write_text("tables: {pairs: [-Anna_driven_by_Dora]}")
+    asked = "-n", "--printshellcmds", "--quiet", "host", "--", "results/tables/table_2.md", "results/-Anna.html"
+    done = Project(project.folder, "tests/tiny.yaml", "dash.yaml").snakemake(*asked)
+    clip.unlink()
+    assert done.returncode == 0 and not re.search(r" -[A-Z]", done.stdout), done.stderr
+
+
 def test_a_table_has_no_more_lenders_than_there_are_and_nobody_drives_themselves(project):
     many, oneself = project.folder / "many.yaml", project.folder / "oneself.yaml"
     many.write_text(f"{PAIRS}\nauxiliary: {{count: 9}}")

@@ -112,7 +112,7 @@ rule make_page:
     shell:
         """
         python -m pipeline.make_page \
-            --name {wildcards.target:q} \
+            --name={wildcards.target:q} \
             --portrait {input.portrait:q} \
             --face {input.face:q} \
             --gaze {input.gaze:q} \

@@ -224,7 +224,7 @@ rule tabulate:
         "../../envs/main.yaml"
     params:
         code=code("pipeline.tabulate"),
-        rows=lambda wildcards: table_rows(wildcards.table),
+        rows=lambda wildcards: [f"./{row}" for row in table_rows(wildcards.table)],  # a name may begin with "-"
     shell:
         """
         python -m pipeline.tabulate \
