@@ -166,28 +166,25 @@ def test_webgpu_says_the_same_or_is_left_with_a_word(playwright, place):
             assert abs(unpacked(again, "f4") - true).max() * 255 < 2
 
 
-def test_a_graphics_card_that_never_answers_is_given_up(playwright, place):
+@pytest.mark.parametrize(
+    ("driver", "there", "patience", "said"),
+    [
+        (SILENT_GPU, "window.dropped", 61_000, GIVEN_UP),
+        (DEAF_GPU, "document.querySelector('#sliders input')", 6_000, ""),
+    ],
+    ids=["at work", "when asked what it is"],
+)
+def test_a_graphics_card_that_never_answers_is_given_up(playwright, place, driver, there, patience, said):
     with visit(playwright) as tab:
         tab.tab.clock.install()
-        tab.tab.add_init_script(SILENT_GPU)
+        tab.tab.add_init_script(driver)
         tab.tab.goto(place["page"].as_uri())
-        tab.tab.wait_for_function("() => window.dropped")
-        tab.tab.clock.fast_forward(61_000)
+        tab.tab.wait_for_function(f"() => {there}")
+        tab.tab.clock.fast_forward(patience)
         tab.tab.wait_for_selector("html[data-ready=true]", timeout=240_000)
-        assert tab.message() == GIVEN_UP
+        assert tab.message() == said
         assert tab.tab.locator("#backend").input_value() == "wasm" and tab.tab.locator("#backend").is_enabled()
         assert unpacked(tab.tab.evaluate(STILL), "f4").std() > 0
-
-
-def test_a_graphics_card_that_does_not_even_say_what_it_is_is_left_out(playwright, place):
-    with visit(playwright) as tab:
-        tab.tab.clock.install()
-        tab.tab.add_init_script(DEAF_GPU)
-        tab.tab.goto(place["page"].as_uri())
-        tab.tab.wait_for_function("() => document.querySelector('#sliders input')")
-        tab.tab.clock.fast_forward(6_000)
-        tab.tab.wait_for_selector("html[data-ready=true]", timeout=240_000)
-        assert tab.message() == "" and tab.tab.locator("#backend").input_value() == "wasm"
 
 
 def test_a_drivers_motion_becomes_the_targets_as_in_python(tiny, place):
