@@ -84,6 +84,16 @@ def test_a_clip_that_takes_anothers_place_is_seen_however_old_it_is(project):
     assert planned["crop"] == planned["track_face"] == 1 and planned["train_stage2"] == 2  # each lent to the other
 
 
+@pytest.mark.parametrize(("enters", "portrait"), [("motion", "video"), ("vector", "audio")])
+def test_a_speeches_figures_name_the_lenders_of_the_portrait_that_speaks(project, enters, portrait):
+    add_clips(project, ["Cleo", "Dora"])
+    (project.folder / "speech.yaml").write_text(f"speech: {{enters: {enters}}}")
+    results = "results/Cleo_speaks_self.metrics.json", "results/Cleo_speaks_Dora.metrics.json"
+    asked = "-n", "--printshellcmds", "--quiet", "host", "--", *results
+    said = Project(project.folder, "tests/tiny.yaml", "speech.yaml").snakemake(*asked).stdout
+    assert re.findall(r"--auxiliary (\S+)", said) == [f"work/portraits/Cleo/{portrait}/auxiliary.txt"] * 2
+
+
 def test_a_target_that_the_config_names_as_lender_borrows_from_others(project):
     add_clips(project, ["Cleo", "Dora"])
     (project.folder / "lent.yaml").write_text("auxiliary: {clips: [Cleo]}")

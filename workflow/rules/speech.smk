@@ -288,6 +288,10 @@ use rule measure_self as measure_speaks_self with:
         "logs/measure/{target}_speaks_self.log",
     benchmark:
         "benchmarks/measure/{target}_speaks_self.tsv"
+    params:
+        code=code("pipeline.measure"),
+        flags=flags(DEVICE | DIRECT | END | MEASURES),
+        more=given(auxiliary=SPEAKER_LENDERS),
 
 
 use rule present_self as present_speaks_self with:
