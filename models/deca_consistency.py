@@ -21,7 +21,10 @@ class DecaConsistency(nn.Module):
     def __init__(self, deca: nn.Module, landmarks: Tensor, size: int):
         super().__init__()
         self.deca = deca.eval().requires_grad_(False)
-        self.register_buffer("landmarks", crop_units(landmarks, size))
+        landmarks = crop_units(landmarks, size)
+        low, high = landmarks.amin(1, keepdim=True), landmarks.amax(1, keepdim=True)
+        centred = landmarks - (low + high) / 2
+        self.register_buffer("shapes", centred / (high - low).mean(2, keepdim=True))  # (N, 68, 2), round 0, of side 1
 
     def forward(self, images: Tensor, motion: dict[str, Tensor], texture: Tensor) -> tuple[dict[str, Tensor], None]:
         """Find pose (B, 6) and expression (B, 50) in images (B, 3, S, S) in [0, 1].
@@ -30,11 +33,9 @@ class DecaConsistency(nn.Module):
             motion: what the pictures were to show, of which the position (B, 3) counts.
             texture: (B,) index of each picture's texture frame.
         """
-        landmarks, position = self.landmarks[texture], motion["position"]
-        low, high = landmarks.amin(1), landmarks.amax(1)
-        larger = position[:, 2:] / (high - low).mean(1, keepdim=True)
-        moved = (landmarks - (low + high)[:, None] / 2) * larger[:, None] + position[:, None, :2]
-        crops = crop_faces(images, pixels(moved, images.shape[-1]))
+        centre, side = motion["position"][:, None].split([2, 1], -1)
+        landmarks = self.shapes[texture] * side + centre
+        crops = crop_faces(images, pixels(landmarks, images.shape[-1]))
         found = self.deca(crops)
         return {name: found[name] for name in ("pose", "expression")}, None
 

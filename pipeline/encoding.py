@@ -62,15 +62,13 @@ class VideoWriter:
         raw = {"format": "rawvideo", "pixel_format": "rgb24", "video_size": (width, height), "framerate": _text(fps)}
         shown, codecs = [_tagged(ffmpeg.input("pipe:", **raw))], H264 | {"crf": quality}
         with ExitStack() as held:
-            self._temporary = temporary_of(self._path)
-            held.callback(self._temporary.unlink, missing_ok=True)
+            self._temporary = held.enter_context(temporary_of(self._path))
             with writing(self._path):
                 self._temporary.touch()
             # What ffmpeg complains of is kept in memory: it may be that the disk is full.
             self._errors = held.enter_context(os.fdopen(os.memfd_create("errors"), "w+b"))
             if sound is not None:
-                voice = temporary_of(self._path.with_suffix(".wav"))
-                held.callback(voice.unlink, missing_ok=True)
+                voice = held.enter_context(temporary_of(self._path.with_suffix(".wav")))
                 _cut_sound(sound, voice, float(sound_start), frames, fps)
                 shown, codecs = [*shown, ffmpeg.input(url(voice))["a"]], codecs | AAC
             file = ffmpeg.output(*shown, url(self._temporary), **codecs, **_container(comment, self._blank))

@@ -27,26 +27,27 @@ def whole(path: Path) -> Iterator[Path]:
         InputError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
-    temporary = temporary_of(path)
-    try:
-        with writing(path):
-            yield temporary
-            os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with temporary_of(path) as temporary, writing(path):
+        yield temporary
+        os.replace(temporary, path)
 
 
-def temporary_of(path: Path) -> Path:
-    """A name beside `path` that nobody else has, in a folder that is there.
+@contextmanager
+def temporary_of(path: Path) -> Iterator[Path]:
+    """Yield a name beside `path` that nobody else has, in a folder that is there; what has it then goes.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be made or read.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_stale(path)
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def remove_stale(path: Path) -> None:

@@ -38,7 +38,8 @@ SPOKEN = "the sound moves the mouth, the driver only the head: see measured_with
 NOBODY = "no truth to compare with: nobody was filmed saying this"
 SOUND_RATE = 16000  # Hz
 NO_FACE = "no face found in the result: train longer, or use a clip that shows the person better"
-FLAT = "one of the two curves does not move, or no eye is open"
+FLAT = "one of the two curves does not move"
+SHUT = "no frame in which driver and result both have open eyes"
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ def main(
         gaze = open_gaze_tracker(trackers.gaze, networks, place, blink).track(result, face, fps)
         figures |= against_asked(face, gaze, asked, both, both & gaze.valid & looking)
         figures |= against_landmarks(face, led, both, size, driver_size)
+        missing["gaze"] = SHUT
     if driver.face.samefile(target.face):
         figures |= against_truth(result, truth, led.landmarks * size / driver_size)
         if likeness.lpips:

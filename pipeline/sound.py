@@ -95,7 +95,7 @@ def _decoded_sound(path: Path, container: av.container.InputContainer, rate: int
                 resampler, form = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate), now
                 begun = expected = time
             yield from zip(repeat(begun), _mono(resampler, frame), strict=False)
-            expected += frame.samples / frame.sample_rate  # not from the frame's own time: small gaps add up
+            expected += frame.samples / frame.sample_rate  # from the piece's beginning, or small gaps would be lost
         yield from zip(repeat(begun), _mono(resampler, None), strict=False)
     except (av.FFmpegError, ValueError) as error:
         raise InputError(

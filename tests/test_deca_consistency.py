@@ -3,29 +3,30 @@ import torch
 
 from models.deca import DECA
 from models.deca_consistency import DecaConsistency
+from pipeline.paper_trackers import box_position
 
 SIZE = 64  # of the stored frames, px
 
 
 @pytest.fixture(scope="module")
-def phi():
-    """Two performing frames: the face at the left, the face at the right."""
+def landmarks() -> torch.Tensor:
+    """(2, 68, 2) px of two performing frames: the face at the left, the face at the right."""
     torch.manual_seed(0)
     left = torch.rand(68, 2) * torch.tensor([24.0, 40.0]) + torch.tensor([2.0, 12.0])
-    return DecaConsistency(DECA(), torch.stack([left, left + torch.tensor([34.0, 0.0])]), SIZE)
+    return torch.stack([left, left + torch.tensor([34.0, 0.0])])
 
 
-def position_of(phi: DecaConsistency, frame: int) -> torch.Tensor:
-    """(1, 3) centre and side of a performing frame's face, as the tracker has it."""
-    low, high = phi.landmarks[frame].amin(0), phi.landmarks[frame].amax(0)
-    return torch.cat([(low + high) / 2, (high - low).mean()[None]])[None]
+@pytest.fixture(scope="module")
+def phi(landmarks) -> DecaConsistency:
+    return DecaConsistency(DECA(), landmarks, SIZE)
 
 
 @pytest.mark.parametrize("texture", [0, 1])
 @pytest.mark.parametrize("size", [64, 32])
-def test_a_picture_is_seen_where_the_face_was_to_be_whatever_the_texture_frame(phi, size, texture):
+def test_a_picture_is_seen_where_the_face_was_to_be_whatever_the_texture_frame(phi, landmarks, size, texture):
     image = torch.rand(1, 3, size, size).requires_grad_()
-    found, features = phi(image, {"position": position_of(phi, 1)}, torch.tensor([texture]))
+    right = torch.from_numpy(box_position(landmarks[1:].numpy(), SIZE))  # as the tracker has it
+    found, features = phi(image, {"position": right}, torch.tensor([texture]))
     assert features is None
     assert found["pose"].shape == (1, 6) and found["expression"].shape == (1, 50)
     found["pose"].square().sum().backward()
